@@ -1,0 +1,59 @@
+"""The section `datasets`: rows of a source, or of another dataset, as examples."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints, model_validator
+
+from candor.config.base import ID_PATTERN, Section
+
+Origin = Annotated[str, StringConstraints(pattern=rf"^(sources|datasets)/{ID_PATTERN}$")]
+SplitName = Literal["train", "validation", "test"]
+
+
+class Split(Section):
+    """How groups are dealt out to splits; a group is never torn apart."""
+
+    test: float = Field(0.0, ge=0, le=1, description="Share of the groups that go to the split test.")
+    validation: float = Field(0.0, ge=0, lt=1, description="Share of the groups that go to the split validation.")
+    seed: int = Field(0, description="Seed of the draw.")
+
+    @model_validator(mode="after")
+    def _within_one(self) -> "Split":
+        if self.test + self.validation > 1:
+            raise ValueError(f"deals out {self.test:g} + {self.validation:g} of the groups, more than all of them")
+        return self
+
+
+class Recipe(Section):
+    """How examples are made from rows."""
+
+    origin: Origin = Field(description="Where rows come from: sources/ID, or datasets/ID for a derived dataset.")
+    transform: str = Field(
+        pattern=r"^[a-z][a-z0-9_]*$", description="Name of a module in scripts/candor/data/transforms/."
+    )
+    options: dict[str, Any] = Field({}, description="Options of the transform; each names its own.")
+    split: Split | SplitName | None = Field(
+        None,
+        description="Shares by group, or one split for all rows; without it each row keeps the split its origin gave.",
+    )
+    duplicates: Literal["drop", "keep", "fail"] = Field(
+        "drop",
+        description="What to do with a text that repeats within a split; the first one stays, drops are counted.",
+    )
+    limit: int | None = Field(
+        None, gt=0, description="Keep at most this many groups, drawn with the seed of the split."
+    )
+
+
+class Dataset(Recipe):
+    """Examples in the dataset contract, and what the leakage gates let pass."""
+
+    allow_near: list[tuple[str, str]] = Field(
+        [], description="Pairs of example ids, of this dataset or of this and a training set, that may be alike."
+    )
+    similarity: float = Field(
+        0.8,
+        gt=0,
+        le=1,
+        description="Jaccard similarity of word 3-grams of user text from which two texts are near-duplicates.",
+    )

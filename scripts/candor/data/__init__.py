@@ -1,0 +1,1 @@
+"""Datasets: transforms, splits, repeats and leakage."""

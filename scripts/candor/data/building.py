@@ -1,0 +1,101 @@
+"""From raw rows to a dataset: transform, drop repeats, deal groups out to splits."""
+
+import hashlib
+import importlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from candor.config.datasets import Recipe, Split
+from candor.data.examples import Example, RawRow, RowError
+from candor.errors import CandorError
+
+
+class DatasetError(CandorError):
+    """A dataset cannot be built; the message says why and what to do."""
+
+
+class Built(NamedTuple):
+    """Examples, and how many of the origin's rows did not become one."""
+
+    examples: list[Example]
+    repeats: int
+    beyond_limit: int
+
+
+def raw_rows(table: Any, origin: str) -> list[RawRow]:
+    """Rows of a source table, or of a dataset table for a derived dataset."""
+    if origin.startswith("sources/"):
+        return [RawRow(row["origin"], json.loads(row["row"])) for row in table.to_pylist()]
+    rows = table.to_pylist()
+    return [RawRow(row["example_id"], {**row, "attributes": json.loads(row["attributes"])}) for row in rows]
+
+
+def build(rows: Sequence[RawRow], dataset: Recipe) -> Built:
+    """The examples of a dataset, in the order of its rows."""
+    module = importlib.import_module(f"candor.data.transforms.{dataset.transform}")
+    examples = list(module.transform(rows, module.Options.model_validate(dataset.options)))
+    if not examples:
+        raise DatasetError(f"no example is left of {len(rows)} rows; check the options of {dataset.transform}.")
+    _refuse_repeated_ids(examples)
+    seed = dataset.split.seed if isinstance(dataset.split, Split) else 0
+    limited = _limited(examples, dataset.limit, seed)
+    _deal(limited, dataset.split)
+    kept = limited if dataset.duplicates == "keep" else _without_repeats(limited, dataset.duplicates)
+    return Built(kept, len(limited) - len(kept), len(examples) - len(limited))
+
+
+def normalised(messages: Iterable[dict[str, str]]) -> str:
+    """Text by which repeats are told: every turn, case and spacing aside."""
+    return "\n".join(f"{m['role']}: {' '.join(m['content'].casefold().split())}" for m in messages)
+
+
+def shuffled(groups: Iterable[str], seed: int) -> list[str]:
+    """Groups in an order that depends on the seed and their names alone: adding one does not move the others."""
+    return sorted(set(groups), key=lambda group: hashlib.sha256(f"{seed} {group}".encode()).digest())
+
+
+def _refuse_repeated_ids(examples: Sequence[Example]) -> None:
+    twice = [id for id, count in Counter(example.example_id for example in examples).items() if count > 1]
+    if twice:
+        raise RowError(f"{len(twice)} ids stand in more than one row, first {twice[0]!r}; ids must be unique.")
+
+
+def _limited(examples: list[Example], limit: int | None, seed: int) -> list[Example]:
+    if limit is None:
+        return examples
+    groups = set(shuffled((example.group_id for example in examples), seed)[:limit])
+    return [example for example in examples if example.group_id in groups]
+
+
+def _deal(examples: Sequence[Example], split: Split | str | None) -> None:
+    if isinstance(split, Split):
+        groups = shuffled((example.group_id for example in examples), split.seed)
+        test = round(len(groups) * split.test)
+        validation = min(round(len(groups) * split.validation), len(groups) - test)  # both may have been rounded up
+        names = ["test"] * test + ["validation"] * validation + ["train"] * (len(groups) - test - validation)
+        dealt = dict(zip(groups, names, strict=True))
+        for example in examples:
+            example.split = dealt[example.group_id]
+        return
+    for example in examples:
+        example.split = split or example.split
+        if example.split is None:
+            raise DatasetError(f"example {example.example_id!r} has no split, and the config gives none; set `split`.")
+
+
+def _without_repeats(examples: Sequence[Example], rule: str) -> list[Example]:
+    first: dict[tuple[str | None, str], str] = {}
+    kept, repeated = [], []
+    for example in examples:
+        key = (example.split, normalised(example.messages))
+        if key in first:
+            repeated.append((example.example_id, first[key]))
+        else:
+            first[key] = example.example_id
+            kept.append(example)
+    if rule == "fail" and repeated:
+        named = "; ".join(f"{later} repeats {earlier}" for later, earlier in repeated[:5])
+        raise DatasetError(f"{len(repeated)} texts repeat within a split: {named}. Set `duplicates: drop` to keep one.")
+    return kept

@@ -1,0 +1,1 @@
+"""Contracts of the tables, one module each; base.py says what a contract is."""

@@ -1,0 +1,122 @@
+"""Reading and writing of tables and JSON: checked against their contract, written whole or not at all."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from candor import provenance
+from candor.errors import CandorError
+from candor.schemas.base import Column, TableSchema
+
+
+class TableError(CandorError):
+    """A table breaks its contract; the message names file, column and row."""
+
+
+@contextmanager
+def draft(path: Path) -> Iterator[Path]:
+    """A temporary name beside `path`, which takes its place at the end, and is gone when anything fails."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write(
+    path: Path, rows: Sequence[Mapping[str, Any]] | pa.Table, schema: TableSchema, made: Mapping[str, Any]
+) -> None:
+    """Check rows against their contract and write them, with their provenance, as parquet."""
+    try:
+        table = rows.cast(schema.arrow()) if isinstance(rows, pa.Table) else _from_rows(rows, schema)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, ValueError, KeyError) as error:
+        raise TableError(f"{path}: rows do not fit the {schema.name} table: {error}.") from None
+    _check(path, table, schema)
+    with draft(path) as temporary:
+        metadata = {provenance.KEY: json.dumps(made, sort_keys=True)}
+        pq.write_table(table.replace_schema_metadata(metadata), temporary, compression="zstd")
+
+
+def read(path: Path, schema: TableSchema) -> pa.Table:
+    """Read a table and check it against its contract; TableError says what is wrong and where."""
+    try:
+        table = pq.read_table(path)
+    except FileNotFoundError:
+        raise TableError(f"{path}: no such file.") from None
+    except (pa.ArrowException, OSError) as error:
+        raise TableError(f"{path}: not a readable parquet file ({error}); delete it to make it again.") from None
+    _check(path, table, schema)
+    return table
+
+
+def write_json(path: Path, value: Mapping[str, Any], made: Mapping[str, Any]) -> None:
+    """Write a JSON object with its provenance under the key `provenance`."""
+    with draft(path) as temporary:
+        text = json.dumps({**value, "provenance": made}, indent=1, ensure_ascii=False, allow_nan=False)
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object; TableError when it is not one."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise TableError(f"{path}: no such file.") from None
+    except ValueError as error:
+        raise TableError(f"{path}: not valid JSON ({error}); delete it to make it again.") from None
+    return dict(value)
+
+
+def _from_rows(rows: Sequence[Mapping[str, Any]], schema: TableSchema) -> pa.Table:
+    columns = {name: pa.array([row[name] for row in rows], column.type) for name, column in schema.columns.items()}
+    return pa.table(columns, schema=schema.arrow())
+
+
+def _check(path: Path, table: pa.Table, schema: TableSchema) -> None:
+    expected, found = list(schema.columns), table.schema.names
+    if set(found) != set(expected):
+        raise TableError(
+            f"{path}: a {schema.name} table has the columns {', '.join(expected)}; "
+            f"missing: {', '.join(sorted(set(expected) - set(found))) or 'none'}; "
+            f"not known: {', '.join(sorted(set(found) - set(expected))) or 'none'}."
+        )
+    for name, column in schema.columns.items():
+        values = table.column(name)
+        if values.type != column.type:
+            raise TableError(f"{path}: column {name} is {values.type}, not {column.type}.")
+        for bad, message in _complaints(values, column):
+            row = pc.index(bad, True).as_py()
+            if row >= 0:
+                raise TableError(f"{path}: column {name}, row {row + 1}: {message.format(values[row].as_py())}.")
+    keys = table.select(list(schema.key))
+    counts = keys.group_by(list(schema.key)).aggregate([([], "count_all")])
+    if counts.num_rows != table.num_rows:
+        twice = counts.filter(pc.greater(counts.column("count_all"), 1)).slice(0, 1).to_pylist()[0]
+        twice.pop("count_all")
+        raise TableError(f"{path}: {', '.join(f'{k} {v!r}' for k, v in twice.items())} stands in more than one row.")
+
+
+def _complaints(values: pa.ChunkedArray, column: Column) -> Iterator[tuple[pa.ChunkedArray, str]]:
+    if not column.nullable:
+        yield pc.is_null(values), "has no value"
+    if column.choices is not None:
+        choices = pa.array(column.choices)
+        yield (
+            pc.and_(pc.is_valid(values), pc.invert(pc.is_in(values, choices))),
+            "{!r} is not one of " + ", ".join(column.choices),
+        )
+    if pa.types.is_floating(column.type):
+        yield pc.fill_null(pc.invert(pc.is_finite(values)), False), "{} is not a finite number"
+    if column.low is not None:
+        yield pc.fill_null(pc.less(values, column.low), False), f"{{}} is below {column.low:g}"
+    if column.high is not None:
+        yield pc.fill_null(pc.greater(values, column.high), False), f"{{}} is above {column.high:g}"
