@@ -1,0 +1,1 @@
+"""Activations: hooks into a subject model, extraction, and the files that hold them."""

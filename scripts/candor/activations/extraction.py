@@ -1,0 +1,211 @@
+"""The extraction engine: one pass over a dataset reads all layers of a capture.
+
+It stops after the deepest layer and never computes logits; batches hold a budget of tokens, filled from length-sorted
+examples; only real tokens are stored. A job that is killed goes on where it was: rows are written straight into the
+file's final layout, and a journal beside it names the batches that are safe.
+"""
+
+import fcntl
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from candor.activations.files import Draft, Header
+from candor.activations.hooks import blocks_of, reading
+from candor.batching import token_batches
+from candor.chat_text import Encoded, encode
+from candor.config.captures import Capture
+from candor.errors import CandorError
+from candor.models import Subject
+from candor.progress import Progress
+from candor.provenance import digest
+
+
+class Rows(NamedTuple):
+    """One example: columns [rows], layer -> [rows, width] and -> mean [width] on the CPU, and whether all is finite."""
+
+    columns: dict[str, Sequence[int]]
+    layers: dict[int, Tensor]
+    means: dict[int, Tensor]
+    finite: bool
+
+
+class Plan(NamedTuple):
+    """What will be stored of each example: its tokens, which of them are kept, and its rows in the file."""
+
+    encoded: list[Encoded]
+    kept: list[list[int]]
+    offsets: list[int]
+
+
+def plan(subject: Subject, messages: Sequence[Sequence[Mapping[str, str]]], capture: Capture) -> Plan:
+    """Tokenise all examples and settle the file's layout, before the model runs."""
+    encoded = [
+        encode(each, subject.tokenizer, capture.max_tokens, capture.truncate, capture.generation_prompt)
+        for each in messages
+    ]
+    kept, offsets = [], [0]
+    for example in encoded:
+        tokens = list(range(capture.drop_first, len(example.token_ids)))
+        if capture.store == "positions":
+            tokens = [tokens[p] for p in capture.positions if -len(tokens) <= p < len(tokens)]
+        kept.append(tokens)
+        offsets.append(offsets[-1] + (min(len(tokens), 1) if capture.store == "mean" else len(tokens)))
+    return Plan(encoded, kept, offsets)
+
+
+def batches(planned: Plan, capture: Capture) -> list[list[int]]:
+    """The batches of a plan: examples that keep a token, by length, within the capture's token budget."""
+    alive = [i for i, tokens in enumerate(planned.kept) if tokens]
+    lengths = [len(planned.encoded[i].token_ids) for i in alive]
+    return [[alive[i] for i in batch] for batch in token_batches(lengths, capture.batch_tokens)]
+
+
+def extract(
+    subject: Subject, planned: Plan, capture: Capture, todo: Sequence[Sequence[int]]
+) -> Iterator[dict[int, Rows]]:
+    """Run the batches in `todo`; yield example -> rows, a batch at a time."""
+    device = next(subject.model.get_input_embeddings().parameters()).device
+    blocks = len(blocks_of(subject.model))
+    layers, means = capture.stored_layers(blocks), capture.means(blocks)
+    with reading(subject.model, capture.hook, sorted({*layers, *means})) as reader:
+        for batch in todo:
+            yield _rows(reader.read(_padded(batch, planned).to(device)), batch, planned, capture.store, layers, means)
+
+
+def _padded(batch: Sequence[int], planned: Plan) -> Tensor:
+    """Token ids [batch, length], each example padded on the right with its own last token.
+
+    The pad is never seen, since causal attention looks left and padded rows are dropped; but masked attention weighs
+    it with 0, and 0 times NaN is NaN, so a token that another example might not survive is no pad.
+    """
+    ids = [planned.encoded[i].token_ids for i in batch]
+    length = max(map(len, ids))
+    return torch.tensor([each + each[-1:] * (length - len(each)) for each in ids])
+
+
+def _rows(
+    seen: Mapping[int, Tensor],
+    batch: Sequence[int],
+    planned: Plan,
+    store: str,
+    layers: Sequence[int],
+    means: Sequence[int],
+) -> dict[int, Rows]:
+    """Gather the kept tokens of a whole batch at once, and deal them out to its examples."""
+    length = next(iter(seen.values())).shape[1]
+    counts = [len(planned.kept[i]) for i in batch]
+    flat = torch.tensor([row * length + t for row, i in enumerate(batch) for t in planned.kept[i]])
+    finite = torch.ones(len(batch), dtype=torch.bool)
+    stored: dict[int, Sequence[Tensor]] = {}
+    averaged: dict[int, Tensor] = {}
+    for layer, hidden in seen.items():
+        kept = hidden.reshape(-1, hidden.shape[-1]).index_select(0, flat.to(hidden.device))
+        average = torch.stack([part.mean(0, dtype=torch.float32) for part in kept.split(counts)]).cpu()
+        finite &= average.isfinite().all(1)  # a sum of finite half-precision numbers is finite in float32
+        averaged[layer] = average
+        if store != "mean" and layer in layers:
+            stored[layer] = kept.cpu().split(counts)
+    found = {}
+    for row, i in enumerate(batch):
+        tokens, example = planned.kept[i], planned.encoded[i]
+        own = {k: averaged[k][row : row + 1] if store == "mean" else stored[k][row] for k in layers}
+        if store == "mean":
+            columns: dict[str, Sequence[int]] = {"token_ids": [-1], "positions": [-1], "roles": [0]}
+        else:
+            columns = {
+                "token_ids": [example.token_ids[t] for t in tokens],
+                "positions": tokens,
+                "roles": [example.roles[t] for t in tokens],
+            }
+        found[i] = Rows(columns, own, {k: averaged[k][row] for k in means}, bool(finite[row]))
+    return found
+
+
+def status_of(example: Encoded, kept: Sequence[int]) -> str:
+    """What became of an example before the model ran."""
+    return "empty" if not kept else "truncated" if example.truncated else "ok"
+
+
+def extract_to_file(
+    subject: Subject,
+    messages: Sequence[Sequence[Mapping[str, str]]],
+    capture: Capture,
+    header: Header,
+    made: Mapping[str, Any],
+    output: Path,
+    partial: Path,
+    descriptor: int,
+) -> dict[str, int]:
+    """Extract every example and write the activations file; return the number of examples by status.
+
+    Unfinished work lies in `partial` under a folder named by all that bears on the numbers, and is taken up again.
+    Examples whose activations are not finite are stored and marked; CandorError when that is all of them.
+    """
+    planned = plan(subject, messages, capture)
+    work = batches(planned, capture)
+    n_tokens = [len(tokens) for tokens in planned.kept]
+    bearing = [asdict(header), capture.model_dump(), dict(made), planned.offsets]
+    with _workplace(partial / digest(bearing)[:24]) as folder:
+        unfinished, journal = folder / "activations.safetensors", folder / "journal.jsonl"
+        draft = Draft(unfinished, header, planned.offsets, made)
+        done = _entries(journal) if draft.resumed else []
+        broken = {i for entry in done for i in entry["not_finite"]}
+        tokens = sum(n_tokens[i] for batch in work[: len(done)] for i in batch)
+        progress = Progress(f"extract {header.dataset}", sum(n_tokens), "tokens", descriptor, done=tokens)
+        with journal.open("w", encoding="utf-8") as log:
+            log.writelines(json.dumps(entry) + "\n" for entry in done)  # without a last line that was cut off
+            log.flush()
+            for rows in extract(subject, planned, capture, work[len(done) :]):
+                for i, row in rows.items():
+                    draft.put(i, row.columns, row.layers, row.means)
+                bad = [i for i, row in rows.items() if not row.finite]
+                broken.update(bad)
+                tokens += sum(n_tokens[i] for i in rows)
+                log.write(json.dumps({"not_finite": bad}) + "\n")
+                log.flush()
+                progress.update(tokens)
+        if broken and len(broken) == sum(map(len, work)):
+            raise CandorError(
+                f"all {len(broken)} examples of {header.dataset} have activations that are not finite; "
+                f"try dtype: float32 for {header.subject}"
+            )
+        statuses = [
+            "not_finite" if i in broken else status_of(example, kept)
+            for i, (example, kept) in enumerate(zip(planned.encoded, planned.kept, strict=True))
+        ]
+        draft.describe(n_tokens, statuses)
+        draft.flush()
+        output.parent.mkdir(parents=True, exist_ok=True)
+        unfinished.replace(output)
+        journal.unlink()
+    return {status: statuses.count(status) for status in sorted(set(statuses))}
+
+
+@contextmanager
+def _workplace(folder: Path) -> Iterator[Path]:
+    """A folder for unfinished work, for one process at a time, gone when the work is done."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # an orphan of a killed run may still be writing
+        folder.mkdir(exist_ok=True)  # it takes the folder away when it is done
+        yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _entries(journal: Path) -> list[dict[str, Any]]:
+    """The batches that a journal names; a last line that was cut off does not count."""
+    entries = []
+    for line in journal.read_text(encoding="utf-8", errors="replace").splitlines() if journal.exists() else []:
+        try:
+            entries.append({"not_finite": list(json.loads(line)["not_finite"])})
+        except (ValueError, TypeError, KeyError):
+            break
+    return entries

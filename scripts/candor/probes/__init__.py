@@ -1,0 +1,1 @@
+"""Probes: families, batched training, files and scores (STUDIES.md, B3)."""

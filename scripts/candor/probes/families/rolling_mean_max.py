@@ -1,0 +1,23 @@
+"""Largest mean over a window of tokens; a text shorter than the window is one window."""
+
+import torch
+from torch import Tensor
+
+from candor.config.probes import RollingMeanMax
+
+FEATURES = "tokens"
+PROJECTIONS = 1
+
+
+def pool(z: Tensor, mask: Tensor, probe: RollingMeanMax, width: int) -> Tensor:
+    """Maximum over windows of min(window, length) tokens of the window's mean of z, [n, p]."""
+    lengths = mask.sum(1)
+    window = lengths.clamp(max=probe.window)
+    # a double-precision running sum, so that differences of long sums stay exact to float32
+    sums = torch.nn.functional.pad((z[:, :, 0] * mask[..., None]).double().cumsum(1), (0, 0, 1, 0))
+    starts = torch.arange(z.shape[1], device=z.device)[None, :]
+    ends = starts + window[:, None]
+    valid = ends <= lengths[:, None]
+    high = sums.gather(1, ends.clamp(max=z.shape[1])[..., None].expand(-1, -1, z.shape[-1]))
+    means = ((high - sums[:, :-1]) / window[:, None, None]).to(z.dtype)
+    return means.masked_fill(~valid[..., None], float("-inf")).amax(1)

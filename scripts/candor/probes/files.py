@@ -1,0 +1,95 @@
+"""The probe file: safetensors weights and a JSON header, enough to score activations without this project.
+
+`weight` float32 [layers, seeds, projections, width, c] and `bias` float32 [layers, seeds, c], for raw activations:
+score = pool(activations @ weight) + bias with the family's pooling; c = 1 for two classes. Header key `probe`: see
+Header. `candor` holds the provenance.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from candor import tensors
+from candor.errors import CandorError
+from candor.provenance import KEY, safetensors_header
+
+
+class ProbeError(CandorError):
+    """A probe file is damaged, or does not fit what it is used on."""
+
+
+@dataclass
+class Header:
+    """What a probe is: how it was trained, on what it may be used, and its thresholds from the control set.
+
+    `thresholds` is layer -> seed -> class -> threshold on the score, at `target_fpr` on `control`; `metrics` is
+    layer -> seed -> cross-validated AUROC.
+    """
+
+    family: str
+    probe: dict[str, Any]
+    task: str
+    classes: list[str]
+    layers: list[int]
+    seeds: list[int]
+    subject: str
+    revision: str | None
+    hook: str
+    width: int
+    standardisation: str
+    train: str
+    train_sha256: str
+    n_train: int
+    control: str
+    target_fpr: float
+    thresholds: dict[str, dict[str, dict[str, float]]]
+    metrics: dict[str, dict[str, float]]
+    best_epochs: dict[str, dict[str, int]]
+
+
+class SavedProbe:
+    """A probe's weights and header."""
+
+    def __init__(self, weight: Tensor, bias: Tensor, header: Header) -> None:
+        self.weight, self.bias, self.header = weight, bias, header
+
+    def save(self, path: Path, made: Mapping[str, Any]) -> None:
+        """Write the probe whole."""
+        metadata = {KEY: json.dumps(made, sort_keys=True), "probe": json.dumps(asdict(self.header), sort_keys=True)}
+        arrays = {"weight": self.weight.float().numpy(), "bias": self.bias.float().numpy()}
+        tensors.write(path, arrays, metadata)
+
+    @classmethod
+    def load(cls, path: Path) -> "SavedProbe":
+        """Read a probe; ProbeError for any other file."""
+        metadata = safetensors_header(path)["__metadata__"]
+        if "probe" not in metadata:
+            raise ProbeError(f"{path}: is not a probe file.")
+        loaded = load_file(path)
+        return cls(loaded["weight"], loaded["bias"], Header(**json.loads(metadata["probe"])))
+
+    def at(self, layer: int, seed: int) -> tuple[Tensor, Tensor]:
+        """Weight [projections, width, c] and bias [c] of one layer and seed."""
+        i, j = self.header.layers.index(layer), self.header.seeds.index(seed)
+        return self.weight[i, j], self.bias[i, j]
+
+    def refuse_other(self, *, subject: str, revision: str | None, hook: str, width: int, path: Path) -> None:
+        """Stop with a sentence unless activations come from the model and hook that the probe was trained on."""
+        for name, found in (("subject", subject), ("revision", revision), ("hook", hook), ("width", width)):
+            expected = getattr(self.header, name)
+            if found != expected:
+                raise ProbeError(
+                    f"{path}: was read from another {name} ({found}) than the probe for {self.header.task} "
+                    f"({expected})."
+                )
+
+
+def stack(parts: list[list[Tensor]]) -> Tensor:
+    """[layers][seeds] tensors as one."""
+    return torch.stack([torch.stack(row) for row in parts])

@@ -1,0 +1,44 @@
+"""One way to fit a family, trained or in closed form, and to score each example with the fit that left it out."""
+
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from candor.probes.features import Features
+from candor.probes.pooling import scores_in_blocks
+from candor.probes.problems import Problems
+from candor.probes.training import Fitted, fit
+
+
+def fit_problems(
+    features: Features, y: Tensor, problems: Problems, family: ModuleType, probe: Any, seed: int
+) -> Fitted:
+    """Weights of every problem of one layer; y int64 [n] are class indices."""
+    if not hasattr(family, "fit"):
+        return fit(features, y, problems, family, probe, seed)
+    found: dict[int | None, tuple[Tensor, Tensor]] = {}
+    for p, fold in enumerate(problems.folds):  # a closed form has no randomness: one fit serves every seed
+        if fold not in found:
+            chosen = problems.train[:, p]
+            found[fold] = family.fit(features.x[chosen], y[chosen], int(y.max()) + 1, probe)
+    pairs = [found[fold] for fold in problems.folds]
+    weight = torch.stack([weight for weight, _ in pairs], 1)[None].float()
+    bias = torch.stack([bias for _, bias in pairs]).float()
+    return Fitted(weight, bias, [0] * len(pairs), [float("nan")] * len(pairs))
+
+
+def out_of_fold_logits(
+    features: Features, fitted: Fitted, problems: Problems, family: Any, probe: Any, assigned: Sequence[int]
+) -> dict[int, Tensor]:
+    """Seed -> logits [n, c], each example's from the problem that left its fold out."""
+    count, outputs = fitted.bias.shape
+    flat = scores_in_blocks(features, fitted.weight.flatten(2), fitted.bias.flatten(), family, probe)
+    logits = flat.view(len(flat), count, outputs)
+    column = {key: p for p, key in enumerate(zip(problems.seeds, problems.folds, strict=True))}
+    return {
+        seed: torch.stack([logits[i, column[seed, fold]] for i, fold in enumerate(assigned)])
+        for seed in dict.fromkeys(problems.seeds)
+    }

@@ -1,0 +1,37 @@
+"""From ragged projections to scores: padding is put in here, for one block of examples at a time, and masked."""
+
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from candor.probes.features import Features
+
+
+def scores(features: Features, weight: Tensor, bias: Tensor, family: ModuleType, probe: Any) -> Tensor:
+    """Scores [n, p] of one layer's examples.
+
+    weight [projections, width, p] and bias [p], in the dtype of the features.
+    """
+    projections, width, problems = weight.shape
+    z = features.x @ weight.permute(1, 0, 2).reshape(width, projections * problems)
+    lengths = features.lengths
+    longest = int(lengths.max())
+    mask = torch.arange(longest, device=z.device)[None, :] < lengths[:, None]
+    padded = z.new_zeros(len(lengths) * longest, projections * problems)
+    padded = padded.index_copy(0, mask.flatten().nonzero().squeeze(1), z)
+    pooled: Tensor = family.pool(padded.view(len(lengths), longest, projections, problems), mask, probe, width)
+    return pooled + bias
+
+
+def scores_in_blocks(
+    features: Features, weight: Tensor, bias: Tensor, family: ModuleType, probe: Any, examples: int = 256
+) -> Tensor:
+    """`scores`, for so many examples at a time that padding stays small."""
+    n = len(features.lengths)
+    parts = [
+        scores(features.block(start, min(start + examples, n)), weight, bias, family, probe)
+        for start in range(0, n, examples)
+    ]
+    return torch.cat(parts)

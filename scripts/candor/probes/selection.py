@@ -1,0 +1,79 @@
+"""One rule chooses layer, family and threshold from training data alone.
+
+For each probe the shallowest layer whose cross-validated AUROC is within one standard error of its best layer's; then
+the probe with the highest AUROC at its layer, the first in the task's order where two are equal. AUROC is the mean over
+folds of the mean over seeds (of the mean over classes); the standard error is that of the folds' mean.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from candor.metrics.points import auroc, threshold_at_fpr
+
+
+def cross_validated(scores: pa.Table) -> list[dict[str, Any]]:
+    """One entry per layer, in ascending order: `layer` (None for a text baseline), `auroc`, `se`."""
+    frame = scores.to_pandas()
+    frame = frame[frame["fold"].notna() & frame["label"].notna() & frame["score"].notna()]
+    found = []
+    for layer, of_layer in frame.groupby("layer", dropna=False, sort=True):
+        folds = []
+        for _, of_fold in of_layer.groupby("fold", sort=True):
+            parts = [
+                auroc(part["score"].to_numpy(), part["label"].to_numpy(dtype=bool))
+                for _, part in of_fold.groupby(["seed", "class"], dropna=False, sort=True)
+            ]
+            folds.append(np.nanmean(parts))
+        entry = {"layer": None if np.isnan(layer) else int(layer)}
+        se = np.std(folds, ddof=1) / len(folds) ** 0.5
+        found.append({**entry, "auroc": round(float(np.mean(folds)), 6), "se": round(float(se), 6)})
+    return found
+
+
+def within_one_se(entries: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """The first entry whose AUROC is within one standard error of the best one's."""
+    best = max(entries, key=lambda entry: entry["auroc"])
+    return next(entry for entry in entries if entry["auroc"] >= best["auroc"] - best["se"])
+
+
+def select(
+    probes: Mapping[str, pa.Table], baselines: Mapping[str, pa.Table], thresholds: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The selection of a task: `monitor`, `layer`, and for each probe and baseline what its cross-validation gave.
+
+    `probes` and `baselines` map ids to the score tables of training jobs, in the task's order; `thresholds` maps them
+    to layer -> seed -> class -> threshold (`none` for a layer or seed that a monitor does not have).
+    """
+    chosen: dict[str, Any] = {}
+    for id, scores in probes.items():
+        layers = cross_validated(scores)
+        chosen[id] = {**within_one_se(layers), "layers": layers}
+    monitor = max(chosen, key=lambda id: chosen[id]["auroc"])
+    return {
+        "monitor": monitor,
+        "layer": chosen[monitor]["layer"],
+        "rule": "shallowest layer within one standard error of the best; then the highest cross-validated AUROC",
+        "probes": chosen,
+        "baselines": {id: cross_validated(scores)[0] for id, scores in baselines.items()},
+        "thresholds": dict(thresholds),
+    }
+
+
+def thresholds_of(scores: pa.Table, control: str, target_fpr: float) -> dict[str, dict[str, dict[str, float]]]:
+    """layer -> seed -> class -> threshold on the control set's scores; `none` for a layer or seed that is null."""
+    dataset, split = control.rsplit("@", 1)
+    frame = scores.to_pandas()
+    of_control = (frame["dataset"] == dataset) & (frame["split"] == split) & frame["fold"].isna()
+    frame = frame[of_control & frame["score"].notna()]
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for (layer, seed, name), part in frame.groupby(["layer", "seed", "class"], dropna=False, sort=True):
+        own = found.setdefault(_key(layer), {}).setdefault(_key(seed), {})
+        own[name] = threshold_at_fpr(part["score"].to_numpy(), target_fpr)
+    return found
+
+
+def _key(value: float) -> str:
+    return "none" if np.isnan(value) else str(int(value))
