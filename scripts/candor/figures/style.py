@@ -1,0 +1,136 @@
+"""How figures look: sizes, who is drawn how, and pages whose title and footnotes never overlap the axes.
+
+Colours are Okabe and Ito's, which colour-blind readers tell apart; a marker, dash or hatch repeats each distinction for
+print in black and white.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import matplotlib
+from matplotlib.artist import Artist
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.textpath import text_to_path
+
+COLUMN = 3.5
+"""Width of one column in inches."""
+FULL = 7.2
+"""Width of a page in inches."""
+NOTE_SIZE = 7.0
+"""Font size of footnotes and counts, in points; nothing is smaller."""
+TITLE_SIZE = 9.0
+LEADING = 1.25
+"""Distance between lines of text, in font sizes."""
+MARGIN = 0.08
+"""Inches between title or footnotes and the edge of the page."""
+GAP = 0.04
+"""Inches between title or legend and the axes' own titles."""
+KEYS_HEIGHT = 0.17
+"""Inches of a line of legend."""
+GREY = "#666666"
+PALE = "#dddddd"
+
+
+class Look(NamedTuple):
+    """How one kind of monitor is drawn."""
+
+    colour: str
+    marker: str
+    line: str
+    filled: bool
+    hatch: str
+
+
+HEADLINE = Look("#0072B2", "o", "-", True, "")
+PROBE = Look("#56B4E9", "o", "-", False, "")
+TEXT = Look("#D55E00", "s", "--", True, "////")
+CONTROL = Look("#666666", "X", ":", True, "....")
+LABELS = (
+    Look("#56B4E9", "o", "-", True, ""),
+    Look("#D55E00", "s", "-", True, "////"),
+    Look("#009E73", "^", "-", True, "...."),
+    Look("#CC79A7", "D", "-", True, "xxxx"),
+)
+"""Classes of a task in their order; a further one takes the first look again."""
+
+
+@contextmanager
+def applied(sheet: Path) -> Iterator[None]:
+    """Draw and save under this style sheet, laid over matplotlib's defaults: no user's settings bear on a figure."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(matplotlib.rc_params_from_file(sheet, use_default_template=False))
+        yield
+
+
+def page(width: float, body: float, title: str, notes: Sequence[str], keys: Sequence[Artist] = ()) -> Figure:
+    """A figure whose axes have `body` inches of height between title and legend above and the footnotes below.
+
+    The layout engine keeps them apart; each note starts a line.
+    """
+    heading = wrap(title, width - 2 * MARGIN, TITLE_SIZE, bold=True)
+    footnote = "\n".join(wrap(note, width - 2 * MARGIN, NOTE_SIZE) for note in notes)
+    title_height, notes_height = _height(heading, TITLE_SIZE), _height(footnote, NOTE_SIZE)
+    above = MARGIN + title_height + (KEYS_HEIGHT if keys else 0.0) + GAP
+    height = above + body + notes_height + MARGIN
+    left = MARGIN / width
+    engine = ConstrainedLayoutEngine(rect=(0, 0, 1, 1 - above / height))
+    figure = Figure(figsize=(width, height), layout=engine)
+    FigureCanvasAgg(figure)
+    figure.suptitle(heading, x=left, y=1 - MARGIN / height, ha="left", va="top", linespacing=LEADING)
+    figure.supxlabel(footnote, x=left, ha="left", fontsize=NOTE_SIZE, color=GREY, linespacing=LEADING)
+    if keys:
+        legend = figure.legend(
+            handles=list(keys),
+            loc="upper left",
+            bbox_to_anchor=(left, 1 - (MARGIN + title_height) / height),
+            ncols=len(keys),
+            borderpad=0,
+            borderaxespad=0,
+            columnspacing=1.4,
+            handletextpad=0.5,
+        )
+        legend.set_in_layout(False)  # its place is kept free above
+    return figure
+
+
+def _height(text: str, size: float) -> float:
+    """Height of lines of text in inches."""
+    return (text.count("\n") + 1) * size * LEADING / 72
+
+
+def wrap(text: str, width: float, size: float, bold: bool = False) -> str:
+    """Break text between words into lines of at most `width` inches."""
+    return _fill(re.findall(r"\S+\s*", text), width, size, bold)
+
+
+def wrap_name(name: str, width: float, size: float = 8.0) -> str:
+    """Break an id after `-`, `_` or `.`, or before `@`, into lines of at most `width` inches."""
+    return _fill([piece for piece in re.split(r"(?<=[-_.])|(?=@)", name) if piece], width, size, bold=False)
+
+
+def _fill(pieces: Sequence[str], width: float, size: float, bold: bool) -> str:
+    """Lines of as many pieces as fit; a piece that is longer than a line is cut."""
+    lines = [""]
+    for piece in pieces:
+        if lines[-1] and text_width(lines[-1] + piece, size, bold) > width:
+            lines.append("")
+        lines[-1] += piece
+        while text_width(lines[-1], size, bold) > width and len(lines[-1]) > 1:
+            line = lines[-1]
+            fits = next((end for end in range(len(line) - 1, 1, -1) if text_width(line[:end], size, bold) <= width), 1)
+            lines[-1:] = [line[:fits], line[fits:]]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def text_width(text: str, size: float, bold: bool = False) -> float:
+    """Width of a line of text in inches."""
+    font = FontProperties(family="DejaVu Sans", weight="bold" if bold else "normal", size=size)
+    points: float = text_to_path.get_text_width_height_descent(text.rstrip(), font, ismath=False)[0]
+    return points / 72
