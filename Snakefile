@@ -1,0 +1,31 @@
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+
+if workflow.is_main_process:
+
+    configfile: "config.yaml"
+
+
+report: "report/workflow.rst"
+
+
+include: "rules/common.smk"
+include: "rules/models.smk"
+include: "rules/sources.smk"
+include: "rules/data.smk"
+include: "rules/activations.smk"
+include: "rules/probes.smk"
+include: "rules/baselines.smk"
+include: "rules/scores.smk"
+include: "rules/experiments.smk"
+include: "rules/metrics.smk"
+include: "rules/figures.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        FIGURES,
+        MANIFEST,

@@ -1,0 +1,39 @@
+"""activations: read a subject model. Makes results/activations/{capture}/{dataset}/{shard}.safetensors."""
+
+
+def captured(wildcards):
+    return config["captures"][wildcards.capture]["subject"]
+
+
+rule extract_activations:
+    input:
+        model=lambda wildcards: f"results/models/{captured(wildcards)}.json",
+        data="results/data/{dataset}.parquet",
+    output:
+        activations="results/activations/{capture}/{dataset}/{shard}.safetensors",
+    log:
+        "results/logs/activations/{capture}/{dataset}/{shard}.log",
+    benchmark:
+        "results/benchmarks/activations/{capture}/{dataset}/{shard}.tsv"
+    conda:
+        "../envs/gpu.yaml"
+    threads: 2
+    resources:
+        mem="4GB",
+        runtime="4h",
+    params:
+        spec=spec("captures/{capture}", lambda wildcards: f"models/{captured(wildcards)}"),
+        script=script("extract_activations.py"),
+    shell:
+        r"""
+        python {params.script:q} \
+            --spec {params.spec:q} \
+            --code {params.script.code} \
+            --model {input.model:q} \
+            --data {input.data:q} \
+            --shard {wildcards.shard} \
+            --threads {threads} \
+            --output {output.activations:q} \
+            --progress 3 \
+            3>&2 &>{log:q}
+        """

@@ -1,0 +1,124 @@
+"""Helpers for every rule: the frozen run, spec, script, the shape of ids, and which files stand for what."""
+
+import json
+import os
+import re
+import sys
+from pathlib import Path
+
+# jobs on a cluster read this file again, and take everything else from the frozen run
+frozen = None if workflow.is_main_process else os.environ.get("CANDOR_RUN")
+sys.path.insert(0, str(Path(frozen or workflow.basedir, "scripts")))
+
+from candor.config.base import ID_PATTERN
+from candor.config.datasets import Recipe
+from candor.config.files import refuse_duplicate_keys
+from candor.config.study import Study
+from candor.config.tasks import Contest, Measurement, Training, dataset_of
+from candor.errors import CandorError
+from candor.run import Run
+
+try:
+    if workflow.is_main_process:
+        # config.yaml is read before any --configfile, which lies over it
+        files = {Path(workflow.basedir, "config.yaml"), *map(Path, workflow.overwrite_configfiles)}
+        refuse_duplicate_keys(sorted(files))
+        run = Run.begin(Study.parse(config).resolved(), Path(workflow.basedir, "scripts"))
+    else:
+        run = Run.thaw(os.environ)
+except CandorError as error:
+    sys.exit(str(error))
+
+config.clear()
+config.update(run.config)
+
+
+onstart:
+    try:
+        run.freeze(os.environ)
+    except CandorError as error:
+        sys.exit(str(error))
+
+
+wildcard_constraints:
+    model=ID_PATTERN,
+    source=ID_PATTERN,
+    dataset=ID_PATTERN,
+    capture=ID_PATTERN,
+    task=ID_PATTERN,
+    # both kinds of monitor have training scores in one folder; the ids say which rule makes them
+    probe="|".join(map(re.escape, config["probes"])),
+    baseline="|".join(map(re.escape, config["baselines"])) or "none",
+    experiment=ID_PATTERN,
+    figure=ID_PATTERN,
+    part=rf"{ID_PATTERN}@(train|validation|test)",
+    other=rf"{ID_PATTERN}@(train|validation|test)",
+    shard=r"\d{3}-of-\d{3}",
+
+
+def spec(*paths):
+    """A param: config entries (`section/id`, `section/id[keys]`) as one canonical JSON string.
+
+    A path is a text with wildcards, or a function of wildcards.
+    """
+    return lambda wildcards: run.spec(*(_filled(path, wildcards) for path in paths))
+
+
+def script(name, *modules):
+    """A param: a script's path; Snakemake records the digest of its code, and of modules it imports by name.
+
+    A module is a text, or a function of wildcards that gives one or a list.
+    """
+
+    def frozen_script(wildcards):
+        named = (_filled(module, wildcards) for module in modules)
+        flat = [m for module in named for m in ([module] if isinstance(module, str) else module)]
+        return run.script(name, *flat)
+
+    return frozen_script
+
+
+def _filled(path, wildcards):
+    return path(wildcards) if callable(path) else path.format(**dict(wildcards.items()))
+
+
+def keys(section):
+    """The keys of a config model, as `spec` takes them: `[a,b]`."""
+    return f"[{','.join(section.model_fields)}]"
+
+
+def data_of(part):
+    """The dataset table of `dataset@split`."""
+    return f"results/data/{dataset_of(part)}.parquet"
+
+
+def activations_of(capture, part):
+    """The shards of a capture on the dataset of a part."""
+    dataset = dataset_of(part)
+    count = config["run"]["shards"].get(dataset, 1)
+    return [f"results/activations/{capture}/{dataset}/{i:03d}-of-{count:03d}.safetensors" for i in range(count)]
+
+
+def gates_of(*parts):
+    """The leakage gates of datasets, and between each two parts of different datasets, the earlier one first."""
+    datasets = list(dict.fromkeys(map(dataset_of, parts)))
+    gates = [f"results/leakage/{dataset}.json" for dataset in datasets]
+    for i, part in enumerate(parts):
+        gates += [f"results/leakage/{part}/{other}.json" for other in parts[i + 1 :] if dataset_of(other) != dataset_of(part)]
+    return gates
+
+
+def task_of(wildcards):
+    """The task's config, of a job whose wildcards name the task or an experiment of it."""
+    id = wildcards.get("task") or config["experiments"][wildcards.experiment]["task"]
+    return config["tasks"][id]
+
+
+def subject_of(wildcards):
+    """The subject of the task's capture."""
+    return config["captures"][task_of(wildcards)["capture"]]["subject"]
+
+
+def families_of(probes):
+    """The modules of the probes' families."""
+    return [f"candor.probes.families.{config['probes'][probe]['family']}" for probe in probes]

@@ -1,0 +1,105 @@
+"""data: build datasets and check them for leakage.
+
+Makes results/data/{dataset}.parquet, and the gates results/leakage/{dataset}.json and
+results/leakage/{part}/{other}.json, which consumers take as ancient(): they stop a build and rerun nothing.
+"""
+
+
+def origin_of(wildcards):
+    folder, id = config["datasets"][wildcards.dataset]["origin"].split("/")
+    return f"results/{'data' if folder == 'datasets' else folder}/{id}.parquet"
+
+
+def transform_of(wildcards):
+    return f"candor.data.transforms.{config['datasets'][wildcards.dataset]['transform']}"
+
+
+rule build_dataset:
+    input:
+        origin=origin_of,
+    output:
+        data="results/data/{dataset}.parquet",
+    log:
+        "results/logs/data/{dataset}.log",
+    benchmark:
+        "results/benchmarks/data/{dataset}.tsv"
+    conda:
+        "../envs/cpu.yaml"
+    resources:
+        mem="4GB",
+        runtime="30m",
+    params:
+        spec=spec("datasets/{dataset}" + keys(Recipe)),
+        script=script("build_dataset.py", transform_of),
+    shell:
+        r"""
+        python {params.script:q} \
+            --spec {params.spec:q} \
+            --code {params.script.code} \
+            --origin {input.origin:q} \
+            --output {output.data:q} \
+            &>{log:q}
+        """
+
+
+rule check_dataset:
+    input:
+        data="results/data/{dataset}.parquet",
+    output:
+        gate="results/leakage/{dataset}.json",
+    log:
+        "results/logs/leakage/{dataset}.log",
+    benchmark:
+        "results/benchmarks/leakage/{dataset}.tsv"
+    conda:
+        "../envs/cpu.yaml"
+    resources:
+        mem="4GB",
+        runtime="30m",
+    params:
+        spec=spec("datasets/{dataset}[allow_near,similarity]"),
+        script=script("check_leakage.py"),
+    shell:
+        r"""
+        python {params.script:q} \
+            --spec {params.spec:q} \
+            --code {params.script.code} \
+            --data {input.data:q} \
+            --output {output.gate:q} \
+            &>{log:q}
+        """
+
+
+rule check_parts:
+    input:
+        train=lambda wildcards: data_of(wildcards.part),
+        evaluation=lambda wildcards: data_of(wildcards.other),
+    output:
+        gate="results/leakage/{part}/{other}.json",
+    log:
+        "results/logs/leakage/{part}/{other}.log",
+    benchmark:
+        "results/benchmarks/leakage/{part}/{other}.tsv"
+    conda:
+        "../envs/cpu.yaml"
+    resources:
+        mem="4GB",
+        runtime="30m",
+    params:
+        spec=spec(
+            lambda wildcards: f"datasets/{dataset_of(wildcards.part)}[allow_near,similarity]",
+            lambda wildcards: f"datasets/{dataset_of(wildcards.other)}[allow_near,similarity]",
+        ),
+        script=script("check_leakage.py"),
+    shell:
+        r"""
+        python {params.script:q} \
+            --spec {params.spec:q} \
+            --code {params.script.code} \
+            --train {input.train:q} \
+            --train-part {wildcards.part:q} \
+            --evaluation {input.evaluation:q} \
+            --evaluation-part {wildcards.other:q} \
+            --output {output.gate:q} \
+            &>{log:q}
+        """

@@ -1,0 +1,27 @@
+"""models: fetch subject models. Makes results/models/{model}.json; the weights stay in a cache."""
+
+
+rule fetch_model:
+    output:
+        facts="results/models/{model}.json",
+    log:
+        "results/logs/models/{model}.log",
+    benchmark:
+        "results/benchmarks/models/{model}.tsv"
+    conda:
+        "../envs/cpu.yaml"
+    threads: 2
+    resources:
+        mem="4GB",
+        runtime="2h",
+    params:
+        spec=spec("models/{model}"),
+        script=script("fetch_model.py"),
+    shell:
+        r"""
+        python {params.script:q} \
+            --spec {params.spec:q} \
+            --code {params.script.code} \
+            --output {output.facts:q} \
+            &>{log:q}
+        """
