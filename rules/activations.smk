@@ -1,13 +1,9 @@
 """activations: read a subject model. Makes results/activations/{capture}/{dataset}/{shard}.safetensors."""
 
 
-def captured(wildcards):
-    return config["captures"][wildcards.capture]["subject"]
-
-
 rule extract_activations:
     input:
-        model=lambda wildcards: f"results/models/{captured(wildcards)}.json",
+        model=lambda wildcards: f"results/models/{captured_model(wildcards)}.json",
         data="results/data/{dataset}.parquet",
     output:
         activations="results/activations/{capture}/{dataset}/{shard}.safetensors",
@@ -22,7 +18,7 @@ rule extract_activations:
         mem="4GB",
         runtime="4h",
     params:
-        spec=spec("captures/{capture}", lambda wildcards: f"models/{captured(wildcards)}"),
+        spec=spec("captures/{capture}", lambda wildcards: f"models/{captured_model(wildcards)}"),
         script=script("extract_activations.py"),
     shell:
         r"""

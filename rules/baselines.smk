@@ -3,6 +3,7 @@
 Makes results/baselines/{task}/{baseline}.safetensors with results/scores/{task}/train/{baseline}.parquet.
 """
 
+
 rule train_text:
     input:
         data=lambda wildcards: data_of(task_of(wildcards)["train"]),
@@ -21,7 +22,7 @@ rule train_text:
         mem="4GB",
         runtime="30m",
     params:
-        spec=spec("tasks/{task}" + keys(Training), "baselines/{baseline}"),
+        spec=spec(only("tasks/{task}", Training), "baselines/{baseline}"),
         script=script("train_text.py"),
     shell:
         r"""

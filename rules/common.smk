@@ -14,9 +14,11 @@ from candor.config.base import ID_PATTERN
 from candor.config.datasets import Recipe
 from candor.config.files import refuse_duplicate_keys
 from candor.config.study import Study
-from candor.config.tasks import Contest, Measurement, Training, dataset_of
+from candor.config.figures import READS
+from candor.config.tasks import Contest, CrossValidation, Measurement, Training, dataset_of
 from candor.errors import CandorError
 from candor.run import Run
+from candor.sources import local_files
 
 try:
     if workflow.is_main_process:
@@ -82,9 +84,9 @@ def _filled(path, wildcards):
     return path(wildcards) if callable(path) else path.format(**dict(wildcards.items()))
 
 
-def keys(section):
-    """The keys of a config model, as `spec` takes them: `[a,b]`."""
-    return f"[{','.join(section.model_fields)}]"
+def only(path, section):
+    """A config entry's path for `spec`, with no more than the keys of a config model: `section/id[a,b]`."""
+    return f"{path}[{','.join(section.model_fields)}]"
 
 
 def data_of(part):
@@ -104,14 +106,23 @@ def gates_of(*parts):
     datasets = list(dict.fromkeys(map(dataset_of, parts)))
     gates = [f"results/leakage/{dataset}.json" for dataset in datasets]
     for i, part in enumerate(parts):
-        gates += [f"results/leakage/{part}/{other}.json" for other in parts[i + 1 :] if dataset_of(other) != dataset_of(part)]
+        gates += [
+            f"results/leakage/{part}/{other}.json" for other in parts[i + 1 :] if dataset_of(other) != dataset_of(part)
+        ]
     return gates
 
 
+def task_id(wildcards):
+    """The id of the task that a job belongs to: its own, or that of its experiment or figure."""
+    if "figure" in wildcards.keys():
+        figure = config["figures"][wildcards.figure]
+        return figure["task"] or config["experiments"][figure["experiment"]]["task"]
+    return wildcards.get("task") or config["experiments"][wildcards.experiment]["task"]
+
+
 def task_of(wildcards):
-    """The task's config, of a job whose wildcards name the task or an experiment of it."""
-    id = wildcards.get("task") or config["experiments"][wildcards.experiment]["task"]
-    return config["tasks"][id]
+    """The config of the task that a job belongs to."""
+    return config["tasks"][task_id(wildcards)]
 
 
 def subject_of(wildcards):
@@ -122,3 +133,73 @@ def subject_of(wildcards):
 def families_of(probes):
     """The modules of the probes' families."""
     return [f"candor.probes.families.{config['probes'][probe]['family']}" for probe in probes]
+
+
+def origin_of(wildcards):
+    """What a dataset is built from."""
+    folder, id = config["datasets"][wildcards.dataset]["origin"].split("/")
+    return f"results/{'data' if folder == 'datasets' else folder}/{id}.parquet"
+
+
+def transform_of(wildcards):
+    """The module of a dataset's transform."""
+    return f"candor.data.transforms.{config['datasets'][wildcards.dataset]['transform']}"
+
+
+def captured_model(wildcards):
+    """The subject of a capture."""
+    return config["captures"][wildcards.capture]["subject"]
+
+
+def training_gates(wildcards):
+    """The gates of all that training reads."""
+    task = task_of(wildcards)
+    return gates_of(task["train"], task["control"])
+
+
+def evaluation_gates(wildcards):
+    """The gates between an evaluation part and all that training reads."""
+    task = task_of(wildcards)
+    return gates_of(task["train"], task["control"], wildcards.part)
+
+
+def experiment_selection(wildcards):
+    """The selection of an experiment's task, for the kinds that read one."""
+    kind = config["experiments"][wildcards.experiment]["kind"]
+    return f"results/selections/{task_id(wildcards)}.json" if kind == "variation_transfer" else []
+
+
+def experiment_modules(wildcards):
+    """The modules that an experiment imports by name."""
+    experiment = config["experiments"][wildcards.experiment]
+    return [f"candor.experiments.{experiment['kind']}", *families_of([experiment["probe"]])]
+
+
+def score_files(task, part):
+    """The scores of all monitors of a task on one part."""
+    return collect(
+        "results/scores/{task}/{part}/{monitors}.parquet",
+        task=task,
+        part=part,
+        monitors=["probes", *config["tasks"][task]["baselines"]],
+    )
+
+
+def figure_input(kind):
+    """The files of one kind that a figure's plot reads; none where it reads no such files."""
+
+    def files(wildcards):
+        figure, task = config["figures"][wildcards.figure], task_of(wildcards)
+        if kind not in READS[figure["plot"]]:
+            return []
+        parts = task["evaluation"]
+        return {
+            "metrics": [f"results/metrics/{task_id(wildcards)}.parquet"],
+            "selection": [f"results/selections/{task_id(wildcards)}.json"],
+            "model": [f"results/models/{subject_of(wildcards)}.json"],
+            "scores": [file for part in parts for file in score_files(task_id(wildcards), part)],
+            "datasets": list(dict.fromkeys(map(data_of, [task["train"], task["control"], *parts]))),
+            "experiment": [f"results/experiments/{figure['experiment']}.parquet"],
+        }[kind]
+
+    return files

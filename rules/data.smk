@@ -5,15 +5,6 @@ results/leakage/{part}/{other}.json, which consumers take as ancient(): they sto
 """
 
 
-def origin_of(wildcards):
-    folder, id = config["datasets"][wildcards.dataset]["origin"].split("/")
-    return f"results/{'data' if folder == 'datasets' else folder}/{id}.parquet"
-
-
-def transform_of(wildcards):
-    return f"candor.data.transforms.{config['datasets'][wildcards.dataset]['transform']}"
-
-
 rule build_dataset:
     input:
         origin=origin_of,
@@ -29,7 +20,7 @@ rule build_dataset:
         mem="4GB",
         runtime="30m",
     params:
-        spec=spec("datasets/{dataset}" + keys(Recipe)),
+        spec=spec(only("datasets/{dataset}", Recipe)),
         script=script("build_dataset.py", transform_of),
     shell:
         r"""

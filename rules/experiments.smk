@@ -1,20 +1,14 @@
 """experiments: fat jobs that train many small monitors. Makes results/experiments/{experiment}.parquet."""
 
 
-def experiment_script(wildcards):
-    kind = config["experiments"][wildcards.experiment]["kind"]
-    probe = config["experiments"][wildcards.experiment]["probe"]
-    return [f"candor.experiments.{kind}", *families_of([probe])]
-
-
 rule run_experiment:
     input:
         data=lambda wildcards: data_of(task_of(wildcards)["train"]),
         activations=lambda wildcards: activations_of(task_of(wildcards)["capture"], task_of(wildcards)["train"]),
-        selection=lambda wildcards: f"results/selections/{config['experiments'][wildcards.experiment]['task']}.json",
+        selection=experiment_selection,
         baselines=lambda wildcards: collect(
             "results/scores/{task}/train/{baseline}.parquet",
-            task=config["experiments"][wildcards.experiment]["task"],
+            task=task_id(wildcards),
             baseline=task_of(wildcards)["baselines"],
         ),
     output:
@@ -32,10 +26,10 @@ rule run_experiment:
     params:
         spec=spec(
             "experiments/{experiment}",
-            lambda wildcards: f"tasks/{config['experiments'][wildcards.experiment]['task']}" + keys(Measurement),
+            lambda wildcards: only(f"tasks/{task_id(wildcards)}", CrossValidation),
             lambda wildcards: f"probes/{config['experiments'][wildcards.experiment]['probe']}",
         ),
-        script=script("run_experiment.py", experiment_script),
+        script=script("run_experiment.py", experiment_modules),
     shell:
         r"""
         python {params.script:q} \

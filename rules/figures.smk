@@ -1,39 +1,10 @@
 """figures: draw. Makes results/figures/{figure}.pdf, .png, .csv (the numbers drawn) and .json (their digests and
 provenance), and results/figures/SHA256SUMS, which collects the digests that the figures' own jobs wrote."""
 
-from candor.config.figures import READS
-
 KINDS = ["pdf", "png", "csv", "json"]
 FIGURES = collect("results/figures/{figure}.{kind}", figure=config["run"]["figures"], kind=KINDS)
 QUICK = collect("results/figures/{figure}.{kind}", figure=config["run"]["quick"], kind=KINDS)
 MANIFEST = "results/figures/SHA256SUMS"
-
-
-def drawn_task(wildcards):
-    """The task that a figure, or the experiment it draws, belongs to."""
-    figure = config["figures"][wildcards.figure]
-    return figure["task"] or config["experiments"][figure["experiment"]]["task"]
-
-
-def figure_input(kind):
-    """The files of one kind that a figure's plot reads; none where it reads no such files."""
-
-    def files(wildcards):
-        figure, task = config["figures"][wildcards.figure], drawn_task(wildcards)
-        if kind not in READS[figure["plot"]]:
-            return []
-        of_task = config["tasks"][task]
-        parts = of_task["evaluation"]
-        return {
-            "metrics": [f"results/metrics/{task}.parquet"],
-            "selection": [f"results/selections/{task}.json"],
-            "model": [f"results/models/{config['captures'][of_task['capture']]['subject']}.json"],
-            "scores": [file for part in parts for file in score_files(task, part)],
-            "datasets": list(dict.fromkeys(map(data_of, [of_task["train"], of_task["control"], *parts]))),
-            "experiment": [f"results/experiments/{figure['experiment']}.parquet"],
-        }[kind]
-
-    return files
 
 
 rule draw_figure:
@@ -59,19 +30,21 @@ rule draw_figure:
         "results/logs/figures/{figure}.log",
     benchmark:
         "results/benchmarks/figures/{figure}.tsv"
+    localrule: True
     conda:
         "../envs/cpu.yaml"
-    localrule: True
     resources:
         mem="2GB",
         runtime="10m",
     params:
         spec=spec(
             "figures/{figure}",
-            lambda wildcards: f"tasks/{drawn_task(wildcards)}",
-            lambda wildcards: f"captures/{config['tasks'][drawn_task(wildcards)]['capture']}",
+            lambda wildcards: f"tasks/{task_id(wildcards)}",
+            lambda wildcards: f"captures/{task_of(wildcards)['capture']}",
         ),
-        script=script("draw_figure.py", lambda wildcards: f"candor.figures.plots.{config['figures'][wildcards.figure]['plot']}"),
+        script=script(
+            "draw_figure.py", lambda wildcards: f"candor.figures.plots.{config['figures'][wildcards.figure]['plot']}"
+        ),
     shell:
         r"""
         python {params.script:q} \
@@ -101,9 +74,9 @@ rule manifest:
         "results/logs/figures/manifest.log",
     benchmark:
         "results/benchmarks/figures/manifest.tsv"
+    localrule: True
     conda:
         "../envs/cpu.yaml"
-    localrule: True
     params:
         script=script("write_manifest.py"),
     shell:

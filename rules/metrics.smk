@@ -1,15 +1,6 @@
 """metrics: measure monitors on evaluation sets, with intervals. Makes results/metrics/{task}.parquet."""
 
 
-def score_files(task, part):
-    return collect(
-        "results/scores/{task}/{part}/{monitors}.parquet",
-        task=task,
-        part=part,
-        monitors=["probes", *config["tasks"][task]["baselines"]],
-    )
-
-
 rule measure:
     input:
         scores=lambda wildcards: [
@@ -28,7 +19,7 @@ rule measure:
         mem="4GB",
         runtime="1h",
     params:
-        spec=spec("tasks/{task}" + keys(Measurement)),
+        spec=spec(only("tasks/{task}", Measurement)),
         families=lambda wildcards: json.dumps(
             {probe: config["probes"][probe]["family"] for probe in task_of(wildcards)["probes"]}
             | {baseline: config["baselines"][baseline]["kind"] for baseline in task_of(wildcards)["baselines"]},

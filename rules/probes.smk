@@ -5,11 +5,6 @@ control scores), and results/selections/{task}.json.
 """
 
 
-def training_gates(wildcards):
-    task = task_of(wildcards)
-    return gates_of(task["train"], task["control"])
-
-
 rule train_probe:
     input:
         data=lambda wildcards: data_of(task_of(wildcards)["train"]),
@@ -33,7 +28,7 @@ rule train_probe:
         mem="4GB",
         runtime="2h",
     params:
-        spec=spec("tasks/{task}" + keys(Training), "probes/{probe}"),
+        spec=spec(only("tasks/{task}", Training), "probes/{probe}"),
         script=script("train_probe.py", lambda wildcards: families_of([wildcards.probe])),
     shell:
         r"""
@@ -70,14 +65,14 @@ rule select_probe:
         "results/logs/selections/{task}.log",
     benchmark:
         "results/benchmarks/selections/{task}.tsv"
+    localrule: True
     conda:
         "../envs/cpu.yaml"
-    localrule: True
     resources:
         mem="2GB",
         runtime="10m",
     params:
-        spec=spec("tasks/{task}" + keys(Contest)),
+        spec=spec(only("tasks/{task}", Contest)),
         script=script("select_probe.py"),
     shell:
         r"""

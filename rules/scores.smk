@@ -4,11 +4,6 @@ An evaluation set is scored only once the selection exists.
 """
 
 
-def evaluation_gates(wildcards):
-    task = task_of(wildcards)
-    return gates_of(task["train"], task["control"], wildcards.part)
-
-
 rule score_probes:
     input:
         data=lambda wildcards: data_of(wildcards.part),
@@ -32,7 +27,7 @@ rule score_probes:
         mem="4GB",
         runtime="1h",
     params:
-        spec=spec("tasks/{task}" + keys(Contest)),
+        spec=spec(only("tasks/{task}", Contest)),
         script=script("score_probes.py", lambda wildcards: families_of(task_of(wildcards)["probes"])),
         probes=lambda wildcards: task_of(wildcards)["probes"],
     shell:
@@ -71,7 +66,7 @@ rule score_text:
         mem="4GB",
         runtime="30m",
     params:
-        spec=spec("tasks/{task}" + keys(Training), "baselines/{baseline}"),
+        spec=spec(only("tasks/{task}", Training), "baselines/{baseline}"),
         script=script("score_text.py"),
     shell:
         r"""

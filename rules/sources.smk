@@ -1,7 +1,5 @@
 """sources: fetch raw rows. Makes results/sources/{source}.parquet."""
 
-from candor.sources import local_files
-
 
 rule fetch_source:
     input:
@@ -12,9 +10,9 @@ rule fetch_source:
         "results/logs/sources/{source}.log",
     benchmark:
         "results/benchmarks/sources/{source}.tsv"
+    localrule: True
     conda:
         "../envs/cpu.yaml"
-    localrule: True
     resources:
         mem="4GB",
         runtime="1h",

@@ -14,7 +14,7 @@ from candor import provenance, tables
 from candor.command import Command
 from candor.config.experiments import Experiment
 from candor.config.probes import Probe
-from candor.config.tasks import Measurement
+from candor.config.tasks import CrossValidation
 from candor.errors import speak
 from candor.experiments.context import Context
 from candor.probes.features import read_part
@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("--experiment", required=True, help="id of the experiment")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--activations", type=Path, nargs="+", required=True)
-    parser.add_argument("--selection", type=Path, required=True)
+    parser.add_argument("--selection", type=Path, nargs="?", help="for kinds that read a selected layer")
     parser.add_argument(
         "--baseline-scores", type=Path, nargs="*", default=[], help="in the order of the task's baselines"
     )
@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--progress", type=int, default=2, help="file descriptor that progress is written to")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    task = Measurement.model_validate(args.spec["tasks"])
+    task = CrossValidation.model_validate(args.spec["tasks"])
     experiment = TypeAdapter(Experiment).validate_python(args.spec["experiments"])
     context = Context(
         id=args.experiment,
@@ -45,12 +45,13 @@ def main() -> None:
         task=task,
         probe=TypeAdapter(Probe).validate_python(args.spec["probes"]),
         train=read_part(task.train, args.data, args.activations),
-        selection=tables.read_json(args.selection),
+        selection=tables.read_json(args.selection) if args.selection else None,
         baselines={id: tables.read(path, SCORE) for id, path in zip(task.baselines, args.baseline_scores, strict=True)},
         progress=lambda name, total, unit: Progress(name, total, unit, args.progress),
     )
     rows = importlib.import_module(f"candor.experiments.{experiment.kind}").run(context)
-    inputs = [args.data, *args.activations, args.selection, *args.baseline_scores]
+    selection = [args.selection] if args.selection else []
+    inputs = [args.data, *args.activations, *selection, *args.baseline_scores]
     made = provenance.record(__file__, args.code, args.spec, inputs, ["torch", "scikit-learn"], threads=args.threads)
     tables.write(args.output, rows, EXPERIMENT, made)
 

@@ -21,6 +21,9 @@ class Command(argparse.ArgumentParser):
 
 def _spec(text: str) -> dict[str, Any]:
     try:
-        return dict(json.loads(text))
-    except (ValueError, TypeError) as error:
+        value = json.loads(text)
+    except ValueError as error:
         raise argparse.ArgumentTypeError(f"not a JSON object: {error}") from None
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError("not a JSON object, but another JSON value")
+    return value

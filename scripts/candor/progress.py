@@ -10,7 +10,7 @@ from contextlib import suppress
 
 
 class Progress:
-    """Says how far a job is, at the start, at the end and no more often than every few seconds."""
+    """Says how far a job is: at the end, and before it no more often than every few seconds."""
 
     def __init__(
         self, name: str, total: int, unit: str, descriptor: int = 2, done: int = 0, seconds: float = 5

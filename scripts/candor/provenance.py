@@ -50,13 +50,13 @@ def read(path: Path) -> dict[str, Any]:
             found = json.loads(safetensors_header(path)["__metadata__"][KEY])
         else:
             found = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["provenance"]
+        return dict(found)
     except CandorError:
         raise
     except Exception as error:
         raise ProvenanceError(
             f"{path}: no provenance can be read ({type(error).__name__}); delete the file to make it again."
         ) from None
-    return dict(found)
 
 
 def safetensors_header(path: Path) -> dict[str, Any]:
@@ -68,16 +68,16 @@ def safetensors_header(path: Path) -> dict[str, Any]:
         if length + 8 > size:
             raise ProvenanceError(f"{path}: not a whole safetensors file; delete it to make it again.")
         try:
-            header = json.loads(file.read(length))
-        except ValueError:
+            header: dict[str, Any] = json.loads(file.read(length))
+            end = max((entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"), default=0)
+        except (ValueError, AttributeError, LookupError, TypeError):
             raise ProvenanceError(f"{path}: its safetensors header is damaged; delete it to make it again.") from None
-    end = max((entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"), default=0)
     if 8 + length + end != size:
         raise ProvenanceError(
             f"{path}: holds {size - 8 - length} bytes of tensors where its header says {end}; delete it to make it "
             "again."
         )
-    return dict(header)
+    return header
 
 
 def sha256(path: Path) -> str:

@@ -57,7 +57,11 @@ class Run:
                 "(sbatch --export=ALL, qsub -V)."
             )
         folder = Path(environment[VARIABLE])
-        return cls(json.loads((folder / "config.json").read_text()), Code(folder / "scripts"), folder)
+        try:
+            config = json.loads((folder / "config.json").read_text())
+        except FileNotFoundError:
+            raise RunError(f"A job found no run in {folder}, which {VARIABLE} names; start snakemake again.") from None
+        return cls(config, Code(folder / "scripts"), folder)
 
     def freeze(self, environment: MutableMapping[str, str]) -> None:
         """Claim this checkout, write the config and the code, and name their folder to the jobs.

@@ -36,23 +36,22 @@ def write(
     path: Path, rows: Sequence[Mapping[str, Any]] | pa.Table, schema: TableSchema, made: Mapping[str, Any]
 ) -> None:
     """Check rows against their contract and write them, with their provenance, as parquet."""
-    try:
-        table = rows.cast(schema.arrow()) if isinstance(rows, pa.Table) else _from_rows(rows, schema)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, ValueError, KeyError) as error:
-        raise TableError(f"{path}: rows do not fit the {schema.name} table: {error}.") from None
+    table = _cast(path, rows, schema) if isinstance(rows, pa.Table) else _from_rows(path, rows, schema)
     _check(path, table, schema)
     with draft(path) as temporary:
         metadata = {provenance.KEY: json.dumps(made, sort_keys=True)}
-        pq.write_table(table.replace_schema_metadata(metadata), temporary, compression="zstd")
+        pq.write_table(
+            table.replace_schema_metadata(metadata), temporary, compression="zstd", write_page_checksum=True
+        )
 
 
 def read(path: Path, schema: TableSchema) -> pa.Table:
     """Read a table and check it against its contract; TableError says what is wrong and where."""
     try:
-        table = pq.read_table(path)
+        table = pq.read_table(path, page_checksum_verification=True)
     except FileNotFoundError:
         raise TableError(f"{path}: no such file.") from None
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise TableError(f"{path}: not a readable parquet file ({error}); delete it to make it again.") from None
     _check(path, table, schema)
     return table
@@ -73,22 +72,53 @@ def read_json(path: Path) -> dict[str, Any]:
         raise TableError(f"{path}: no such file.") from None
     except ValueError as error:
         raise TableError(f"{path}: not valid JSON ({error}); delete it to make it again.") from None
-    return dict(value)
+    if not isinstance(value, dict):
+        raise TableError(f"{path}: is JSON, but not an object; delete it to make it again.")
+    return value
 
 
-def _from_rows(rows: Sequence[Mapping[str, Any]], schema: TableSchema) -> pa.Table:
-    columns = {name: pa.array([row[name] for row in rows], column.type) for name, column in schema.columns.items()}
+def _cast(path: Path, table: pa.Table, schema: TableSchema) -> pa.Table:
+    _refuse_other_columns(str(path), table.schema.names, schema)
+    try:
+        return table.select(list(schema.columns)).cast(schema.arrow())
+    except (pa.ArrowException, ValueError) as error:
+        raise TableError(f"{path}: does not fit the {schema.name} table: {error}.") from None
+
+
+def _from_rows(path: Path, rows: Sequence[Mapping[str, Any]], schema: TableSchema) -> pa.Table:
+    for number, row in enumerate(rows, start=1):
+        if row.keys() != schema.columns.keys():
+            _refuse_other_columns(f"{path}, row {number}", list(row), schema)
+    columns = {
+        name: _array(path, name, [row[name] for row in rows], column.type) for name, column in schema.columns.items()
+    }
     return pa.table(columns, schema=schema.arrow())
 
 
-def _check(path: Path, table: pa.Table, schema: TableSchema) -> None:
-    expected, found = list(schema.columns), table.schema.names
-    if set(found) != set(expected):
+def _array(path: Path, name: str, values: list[Any], type: pa.DataType) -> pa.Array:
+    try:
+        return pa.array(values, type)
+    except (pa.ArrowException, ValueError, TypeError, OverflowError):
+        for number, value in enumerate(values, start=1):
+            try:
+                pa.array([value], type)
+            except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
+                raise TableError(f"{path}: column {name}, row {number}: is not {type}: {error}.") from None
+        raise
+
+
+def _refuse_other_columns(where: str, found: Sequence[str], schema: TableSchema) -> None:
+    expected = list(schema.columns)
+    if sorted(found) != sorted(expected):
         raise TableError(
-            f"{path}: a {schema.name} table has the columns {', '.join(expected)}; "
+            f"{where}: a {schema.name} table has the columns {', '.join(expected)}; "
             f"missing: {', '.join(sorted(set(expected) - set(found))) or 'none'}; "
             f"not known: {', '.join(sorted(set(found) - set(expected))) or 'none'}."
         )
+
+
+def _check(path: Path, table: pa.Table, schema: TableSchema) -> None:
+    _refuse_other_columns(str(path), table.schema.names, schema)
     for name, column in schema.columns.items():
         values = table.column(name)
         if values.type != column.type:

@@ -36,14 +36,19 @@ class Contest(Training):
     baselines: list[Id] = Field([], description="Ids of the baselines.")
 
 
-class Measurement(Contest):
-    """What is measured."""
+class CrossValidation(Contest):
+    """What is measured on the training examples alone."""
+
+    bootstrap: PositiveInt = Field(2000, description="Draws of the bootstrap.")
+
+
+class Measurement(CrossValidation):
+    """What is measured on evaluation sets."""
 
     evaluation: list[Part] = Field(min_length=1, description="Examples that the monitors are measured on.")
     in_distribution: list[Part] = Field(
         [], description="Evaluation sets that stay out of the mean over datasets, being drawn like the training set."
     )
-    bootstrap: PositiveInt = Field(2000, description="Draws of the bootstrap.")
 
 
 class Task(Measurement):

@@ -10,7 +10,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from candor.config.tasks import Measurement
+from candor.config.tasks import CrossValidation
 from candor.metrics.intervals import estimate, group_weights, independent_pairs, share_interval
 from candor.metrics.points import auroc_weighted, share_weighted
 from candor.probes.features import Features, Part
@@ -24,10 +24,11 @@ class Context:
 
     id: str
     experiment: Any
-    task: Measurement
+    task: CrossValidation
     probe: Any
     train: Part
-    selection: dict[str, Any]
+    selection: dict[str, Any] | None
+    """Of select_probe, for experiments that read a selected layer."""
     baselines: dict[str, pa.Table]
     progress: Callable[[str, int, str], Any]
 
@@ -58,7 +59,7 @@ def out_of_fold(
     """Scores float64 [n] of the positive class, each from the fit that left the example's fold out."""
     family = importlib.import_module(f"candor.probes.families.{context.probe.family}")
     held_out = getattr(context.probe, "held_out", None)
-    problems = make_problems(groups, y.tolist(), folds.tolist(), [seed], held_out, context.id)
+    problems = make_problems(groups, y.tolist(), folds.tolist(), [seed], held_out, context.id, classes=2)
     features = Features(x, torch.ones(len(x), dtype=torch.int64))
     fitted = fit_problems(features, torch.from_numpy(y), problems, family, context.probe, seed)
     logits = out_of_fold_logits(features, fitted, problems, family, context.probe, folds.tolist())

@@ -4,13 +4,14 @@ Beside it two controls: the text baseline's out-of-fold scores on the same folds
 permuted, which should find nothing.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from candor.experiments.context import Context, Examples, measured, out_of_fold
 from candor.metrics.points import auroc
-from candor.probes.selection import within_one_se
+from candor.probes.selection import over_folds, within_one_se
 from candor.schemas.experiment import SHUFFLED_FAMILY
 
 METRICS = ("auroc", "accuracy")
@@ -21,7 +22,7 @@ def run(context: Context) -> list[dict[str, Any]]:
     examples, task = Examples(context), context.task
     header = context.train.activations.header
     layers = sorted({*header.layers, *header.mean_layers})
-    shuffled = np.random.default_rng(task.seed).permutation(examples.y)
+    shuffled = permuted_by_group(examples.y, examples.groups, task.seed)
     rows, entries = [], []
     progress = context.progress(f"sweep {context.id}", len(layers), "layers")
     for number, layer in enumerate(layers, start=1):
@@ -36,6 +37,23 @@ def run(context: Context) -> list[dict[str, Any]]:
     for row in rows:
         row["chosen"] = row["layer"] == chosen and row["family"] != SHUFFLED_FAMILY
     return rows + _text_rows(context, examples)
+
+
+def permuted_by_group(labels: np.ndarray, groups: Sequence[str], seed: int) -> np.ndarray:
+    """Labels [n] after groups of one size have changed places, and examples within each group.
+
+    Each group keeps the labels of some group, so that a left-out fold of pairs stays balanced: permuted freely, a fold
+    with more positives leaves fewer to train on, which pushes its scores down and the pooled AUROC below one half.
+    """
+    rng = np.random.default_rng(seed)
+    members: dict[str, list[int]] = {}
+    for i, group in enumerate(groups):
+        members.setdefault(group, []).append(i)
+    permuted = labels.copy()
+    for size in sorted({len(at) for at in members.values()}):
+        at = np.array([members[group] for group in sorted(members) if len(members[group]) == size])
+        permuted[at] = rng.permuted(labels[rng.permutation(at)], axis=1)
+    return permuted
 
 
 def _rows(
@@ -65,8 +83,7 @@ def _rows(
 
 
 def _by_fold(scores: np.ndarray, positive: np.ndarray, folds: np.ndarray) -> dict[str, float]:
-    found = [auroc(scores[folds == fold], positive[folds == fold]) for fold in np.unique(folds)]
-    return {"auroc": float(np.mean(found)), "se": float(np.std(found, ddof=1) / len(found) ** 0.5)}
+    return over_folds([auroc(scores[folds == fold], positive[folds == fold]) for fold in np.unique(folds)])
 
 
 def _text_rows(context: Context, examples: Examples) -> list[dict[str, Any]]:

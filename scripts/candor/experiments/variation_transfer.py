@@ -12,16 +12,18 @@ from typing import Any
 import numpy as np
 import torch
 
+from candor.errors import CandorError
 from candor.experiments.context import Context, Examples, measured
 from candor.probes.features import Features
 from candor.probes.fitting import fit_problems
 from candor.probes.pooling import scores_in_blocks
-from candor.probes.problems import make_problems
+from candor.probes.problems import TooFewGroups, make_problems
 
 
 def run(context: Context) -> list[dict[str, Any]]:
     """Rows of the experiment table: a cell per attribute, training value and test value."""
     examples = Examples(context)
+    assert context.selection is not None  # the rule gives this kind of experiment one
     layer = context.selection["probes"][context.experiment.probe]["layer"]
     x = examples.means(layer)
     described = [json.loads(row["attributes"]) for row in examples.rows]
@@ -29,7 +31,12 @@ def run(context: Context) -> list[dict[str, Any]]:
     attributes = context.experiment.attributes
     progress = context.progress(f"transfer {context.id}", len(attributes), "attributes")
     for number, attribute in enumerate(attributes, start=1):
-        values = np.array([str(each.get(attribute, "")) for each in described])
+        values = np.array(["" if each.get(attribute) is None else str(each[attribute]) for each in described])
+        if not values.astype(bool).any():
+            raise CandorError(
+                f"experiments.{context.id}.attributes: no example of {context.task.train} has the attribute "
+                f"{attribute!r}; name one that its transform gives."
+            )
         for trained_on in sorted(set(values) - {""}):
             scores, n_groups, remark = _cross_fitted(context, examples, x, values == trained_on)
             for tested_on in sorted(set(values) - {""}):
@@ -50,20 +57,24 @@ def _cross_fitted(
     groups = [examples.groups[i] for i in chosen]
     y, folds = examples.y[chosen], examples.folds[chosen]
     scores = np.full(len(examples.y), np.nan)
-    if any(len(set(y[folds != fold])) < 2 for fold in np.unique(examples.folds)):
-        return scores, len(set(groups)), "too few training groups for a fit in every fold"
     family = importlib.import_module(f"candor.probes.families.{context.probe.family}")
     probe, seed = context.probe, context.task.seed
-    problems = make_problems(groups, y.tolist(), folds.tolist(), [seed], getattr(probe, "held_out", None), context.id)
+    try:
+        problems = make_problems(
+            groups, y.tolist(), folds.tolist(), [seed], getattr(probe, "held_out", None), context.id, classes=2
+        )
+    except TooFewGroups:
+        return scores, len(set(groups)), "too few training groups for a fit in every fold"
     own = Features(x[chosen], torch.ones(len(chosen), dtype=torch.int64))
     fitted = fit_problems(own, torch.from_numpy(y), problems, family, probe, seed)
     everything = Features(x, torch.ones(len(x), dtype=torch.int64))
     logits = (
         scores_in_blocks(everything, fitted.weight.flatten(2), fitted.bias.flatten(), family, probe).double().numpy()
     )
-    for p, fold in enumerate(problems.folds):
-        of_fold = examples.folds == fold if fold is not None else np.zeros(len(scores), dtype=bool)
-        scores[of_fold] = logits[of_fold, p]
+    for fold in np.unique(examples.folds):
+        # a fold that holds no training example is left out by the fit on all of them
+        p = problems.folds.index(fold if fold in folds else None)
+        scores[examples.folds == fold] = logits[examples.folds == fold, p]
     return scores, len(set(groups)), None
 
 
@@ -97,9 +108,5 @@ def _cell(
         "n_skipped": examples.n_skipped + int((values == pair[1]).sum()) - len(at),
         "n_train_groups": n_train_groups,
         "chosen": False,
-        "remark": remark
-        if found["value"] is None and remark
-        else None
-        if found["value"] is not None
-        else "one class only",
+        "remark": None if found["value"] is not None else remark or "one class only",
     }

@@ -74,10 +74,6 @@ class Features(NamedTuple):
         bounds = torch.cat([self.lengths.new_zeros(1), self.lengths.cumsum(0)])
         return Features(self.x[bounds[start] : bounds[stop]], self.lengths[start:stop])
 
-    def center(self) -> Tensor:
-        """Mean over rows, float64 [width]."""
-        return self.x.double().mean(0)
-
 
 def read_features(part: Part, layer: int, kind: str, order: Sequence[int]) -> Features:
     """Float32 features of the part's rows `order` at a layer: every token (`tokens`) or the mean (`mean`).

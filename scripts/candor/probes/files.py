@@ -68,11 +68,15 @@ class SavedProbe:
     @classmethod
     def load(cls, path: Path) -> "SavedProbe":
         """Read a probe; ProbeError for any other file."""
-        metadata = safetensors_header(path)["__metadata__"]
+        metadata = safetensors_header(path).get("__metadata__", {})
         if "probe" not in metadata:
             raise ProbeError(f"{path}: is not a probe file.")
+        try:
+            header = Header(**json.loads(metadata["probe"]))
+        except TypeError:
+            raise ProbeError(f"{path}: was written by another version of candor; delete it to make it again.") from None
         loaded = load_file(path)
-        return cls(loaded["weight"], loaded["bias"], Header(**json.loads(metadata["probe"])))
+        return cls(loaded["weight"], loaded["bias"], header)
 
     def at(self, layer: int, seed: int) -> tuple[Tensor, Tensor]:
         """Weight [projections, width, c] and bias [c] of one layer and seed."""

@@ -14,6 +14,10 @@ from candor.data.building import shuffled
 from candor.errors import CandorError
 
 
+class TooFewGroups(CandorError):
+    """A problem would lack a class; the message says which."""
+
+
 class Problems(NamedTuple):
     """p problems over n examples: seed and left-out fold (None: the full set) of each, and who does what in it."""
 
@@ -32,10 +36,11 @@ def make_problems(
     seeds: Sequence[int],
     held_out: float | None,
     name: str,
+    classes: int,
 ) -> Problems:
     """Problems for examples with a group, a class index and a fold each; `held_out` None: no early stopping.
 
-    Held-out groups depend on the seed and on their names alone. CandorError when a problem would lack a class.
+    Held-out groups depend on the seed and on their names alone. TooFewGroups when a problem would lack a class.
     """
     folds: list[int | None] = [None, *sorted(set(assigned))]
     columns = [(seed, fold) for seed in seeds for fold in folds]
@@ -47,11 +52,11 @@ def make_problems(
         for i in inside:
             (watch if groups[i] in watched else train)[i, p] = True
     label = torch.tensor(labels)
-    for k in sorted(set(labels)):
+    for k in range(classes):
         of_class = (label == k)[:, None]
         for mask, what in ((train, "train on"), (watch, "watch in early stopping")):
             if (mask is train or held_out is not None) and not (mask & of_class).any(0).all():
-                raise CandorError(
-                    f"{name}: too few groups of class {k} to {what} in every fold; use fewer folds or more data"
+                raise TooFewGroups(
+                    f"{name}: too few groups of class {k} to {what} in every fold; use fewer folds or more data."
                 )
     return Problems([seed for seed, _ in columns], [fold for _, fold in columns], train, watch)

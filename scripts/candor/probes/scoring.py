@@ -35,6 +35,7 @@ def score_part(part: Part, probe: SavedProbe, monitor: str, parameters: int) -> 
         width=source.width,
         path=part.activations.paths[0],
     )
+    part.activations.expect(layers=probe.header.layers)
     config = TypeAdapter(Probe).validate_python(probe.header.probe)
     family = importlib.import_module(f"candor.probes.families.{config.family}")
     tokens = np.array(part.n_tokens, dtype=np.float64)

@@ -2,7 +2,8 @@
 
 For each probe the shallowest layer whose cross-validated AUROC is within one standard error of its best layer's; then
 the probe with the highest AUROC at its layer, the first in the task's order where two are equal. AUROC is the mean over
-folds of the mean over seeds (of the mean over classes); the standard error is that of the folds' mean.
+folds of the mean over seeds (of the mean over classes); the standard error is that of the folds' mean. A fold that
+lacks a class has no AUROC and is left out.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from candor.errors import CandorError
 from candor.metrics.points import auroc, threshold_at_fpr
 
 
@@ -26,11 +28,22 @@ def cross_validated(scores: pa.Table) -> list[dict[str, Any]]:
                 auroc(part["score"].to_numpy(), part["label"].to_numpy(dtype=bool))
                 for _, part in of_fold.groupby(["seed", "class"], dropna=False, sort=True)
             ]
-            folds.append(np.nanmean(parts))
+            known = [part for part in parts if not np.isnan(part)]
+            folds.append(float(np.mean(known)) if known else float("nan"))
         entry = {"layer": None if np.isnan(layer) else int(layer)}
-        se = np.std(folds, ddof=1) / len(folds) ** 0.5
-        found.append({**entry, "auroc": round(float(np.mean(folds)), 6), "se": round(float(se), 6)})
+        found.append({**entry, **{name: round(value, 6) for name, value in over_folds(folds).items()}})
     return found
+
+
+def over_folds(folds: Sequence[float]) -> dict[str, float]:
+    """Mean `auroc` and its standard error `se` over folds; those without an AUROC (nan) are left out."""
+    known = [value for value in folds if not np.isnan(value)]
+    if len(known) < 2:
+        raise CandorError(
+            f"only {len(known)} of {len(folds)} folds hold examples of every class, too few to compare layers by; "
+            "set `folds` of the task lower, or give it more groups."
+        )
+    return {"auroc": float(np.mean(known)), "se": float(np.std(known, ddof=1) / len(known) ** 0.5)}
 
 
 def within_one_se(entries: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:

@@ -1,12 +1,13 @@
-"""Training by gradient descent: all seeds, folds and layers of a family as one batched problem.
+"""Training by gradient descent: all seeds and folds of a family at one layer as one batched problem.
 
 AdamW with a cosine schedule, one gradient norm clipped per problem, early stopping per problem on the AUROC over its
 held-out groups, and the best epoch's weights restored. Batches are blocks of a fixed random order of the examples, in a
 new order each epoch, shared by all problems: each block is then read once for all of them, which is what makes many
-problems about as fast as one. Inputs are standardised inside the model by the rows' mean and standard deviation, which
-steers the optimiser only: the weights that are returned apply to raw activations.
+problems about as fast as one. Inputs are standardised inside the model by the mean and standard deviation of the rows
+that a problem trains on, which steers the optimiser only: the weights that are returned apply to raw activations.
 """
 
+import math
 from collections.abc import Sequence
 from types import ModuleType
 from typing import NamedTuple
@@ -21,6 +22,11 @@ from candor.probes.problems import Problems
 
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8
+ROWS_AT_ONCE = 16_384
+STATISTICS_BLOCK = 64
+"""Examples whose rows are held in double precision at a time."""
+ROUNDING = 1e-6
+"""A feature that varies by less, relative to its size, is constant up to float32's rounding."""
 
 
 class Fitted(NamedTuple):
@@ -33,7 +39,7 @@ class Fitted(NamedTuple):
 
 
 class _State:
-    """Parameters [*, p * c], AdamW's moments, and which problems are still being trained."""
+    """Parameters, weight [projections, width, p, c] and bias [p, c], and AdamW's moments of both."""
 
     def __init__(self, shape: tuple[int, int, int, int], seeds: Sequence[int]) -> None:
         projections, width, problems, outputs = shape
@@ -73,7 +79,7 @@ def fit(
     order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
     mixed, y = _reordered(features, order), labels[order]
     train, watch = problems.train[order], problems.watch[order]
-    center, scale = _standardisation(features)
+    center, scale = _standardisation(features, problems.train)
     state = _State((family.PROJECTIONS, features.x.shape[1], count, outputs), problems.seeds)
     blocks = [(start, min(start + probe.batch_size, n)) for start in range(0, n, probe.batch_size)]
     best = state.weight.clone(), state.bias.clone()
@@ -83,16 +89,14 @@ def fit(
     for epoch in range(probe.epochs):
         for block in torch.randperm(len(blocks), generator=shuffle).tolist():
             start, stop = blocks[block]
-            rate = probe.final_learning_rate + (probe.learning_rate - probe.final_learning_rate) * (
-                0.5 + 0.5 * torch.cos(torch.tensor(torch.pi * t / steps)).item()
-            )
+            rate = learning_rate(probe, t / steps)
             t += 1
             columns = live.nonzero().squeeze(1)
             part = mixed.block(start, stop)
             grads = _gradients(part, y[start:stop], train[start:stop], state, columns, center, scale, family, probe)
             state.step(*grads, probe, rate, t, live)
         columns = live.nonzero().squeeze(1)
-        raw = _raw(state.weight[:, :, columns], state.bias[columns], center, scale)
+        raw = _raw(state.weight[:, :, columns], state.bias[columns], center[:, columns], scale[:, columns])
         with torch.no_grad():
             flat = scores_in_blocks(mixed, raw[0].flatten(2), raw[1].flatten(), family, probe, probe.batch_size)
         auroc = watched_auroc(flat.view(n, len(columns), outputs), y, watch[:, columns])
@@ -105,6 +109,12 @@ def fit(
             break
     weight, bias = _raw(best[0], best[1], center, scale)
     return Fitted(weight, bias, best_epoch.tolist(), best_auroc.tolist())
+
+
+def learning_rate(probe: Trained, done: float) -> float:
+    """The cosine schedule's rate after a share `done` of all steps: from learning_rate at 0 to the final one at 1."""
+    height = (1 + math.cos(math.pi * done)) / 2
+    return probe.final_learning_rate + (probe.learning_rate - probe.final_learning_rate) * height
 
 
 def _gradients(
@@ -120,7 +130,7 @@ def _gradients(
 ) -> tuple[Tensor, Tensor]:
     """Gradients of each live problem's mean loss over its training examples in a block; zeros for the others."""
     weight, bias = state.weight[:, :, columns].requires_grad_(), state.bias[columns].requires_grad_()
-    raw_weight, raw_bias = _raw(weight, bias, center, scale)
+    raw_weight, raw_bias = _raw(weight, bias, center[:, columns], scale[:, columns])
     logits = scores(part, raw_weight.flatten(2), raw_bias.flatten(), family, probe).view(len(y), *bias.shape)
     if bias.shape[1] == 1:
         losses = torch.nn.functional.binary_cross_entropy_with_logits(
@@ -141,17 +151,31 @@ def _gradients(
 def _raw(weight: Tensor, bias: Tensor, center: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
     """Weights [k, width, p, c] and biases [p, c] for raw activations, from those for standardised ones.
 
-    Only the first projection carries a score, so only its shift enters the bias; a softmax ignores a query's shift.
+    center and scale [width, p] are each problem's own. Only the first projection carries a score, so only its shift
+    enters the bias; a softmax ignores a query's shift.
     """
-    raw = weight / scale[None, :, None, None]
-    return raw, bias - torch.einsum("d,dpc->pc", center, raw[0])
+    raw = weight / scale[None, ..., None]
+    return raw, bias - torch.einsum("dp,dpc->pc", center, raw[0])
 
 
-def _standardisation(features: Features) -> tuple[Tensor, Tensor]:
-    center = features.x.double().mean(0)
-    scale = (features.x.double() - center).square().mean(0).sqrt()
-    scale[scale == 0] = 1.0
-    return center.float(), scale.float()
+def _standardisation(features: Features, train: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation [width, p] over the rows that each problem trains on, in one pass over the rows.
+
+    Nothing of a left-out fold or of watched groups enters. A feature that does not vary keeps its scale.
+    """
+    shift = features.x[0].double()  # near the mean, so that the difference of squares below stays exact
+    sums, squares = torch.zeros(2, features.x.shape[1], train.shape[1], dtype=torch.float64)
+    for start in range(0, len(train), STATISTICS_BLOCK):
+        block = features.block(start, min(start + STATISTICS_BLOCK, len(train)))
+        used = train[start : start + STATISTICS_BLOCK].double().repeat_interleave(block.lengths, 0)
+        x = block.x.double() - shift
+        sums += x.T @ used
+        squares += x.square().T @ used
+    count = (train * features.lengths[:, None]).sum(0)
+    center, second = sums / count + shift[:, None], squares / count
+    variance = second - (sums / count).square()
+    constant = variance <= ROUNDING**2 * (second + center.square())
+    return center.float(), variance.masked_fill(constant, 1.0).sqrt().float()
 
 
 def _reordered(features: Features, order: Tensor) -> Features:

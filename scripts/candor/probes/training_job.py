@@ -69,7 +69,9 @@ def train_probe(
     folds = train.folds(task.classes, task.folds, task.seed)
     assigned = [folds[i] for i in usable]
     groups = [train.rows[i]["group_id"] for i in usable]
-    problems = make_problems(groups, y.tolist(), assigned, task.seeds, getattr(probe, "held_out", None), train.name)
+    problems = make_problems(
+        groups, y.tolist(), assigned, task.seeds, getattr(probe, "held_out", None), train.name, len(task.classes)
+    )
     family = importlib.import_module(f"candor.probes.families.{probe.family}")
     job = _Job(train, control, task, probe_id, probe, family, usable, y, assigned, problems)
     layers = train.activations.header.layers

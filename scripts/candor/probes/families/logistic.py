@@ -10,6 +10,8 @@ from candor.config.probes import Logistic
 FEATURES = "mean"
 PROJECTIONS = 1
 MAX_ITERATIONS = 5000
+ROUNDING = 1e-6
+"""A feature that varies by less, relative to its size, is constant up to float32's rounding."""
 
 
 def pool(z: Tensor, mask: Tensor, probe: Logistic, width: int) -> Tensor:
@@ -25,7 +27,7 @@ def fit(features: Tensor, labels: Tensor, classes: int, probe: Logistic) -> tupl
     """
     x = features.double().numpy()
     center, scale = x.mean(0), x.std(0)
-    scale[scale == 0] = 1.0
+    scale[scale <= ROUNDING * abs(center)] = 1.0
     model = LogisticRegression(C=probe.c, fit_intercept=probe.intercept, max_iter=MAX_ITERATIONS)
     model.fit((x - center) / scale, labels.numpy())
     weights = (model.coef_ / scale).T

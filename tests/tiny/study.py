@@ -1,0 +1,330 @@
+"""A model, data and a config small enough to build in a test, and a copy of the project to build them in."""
+
+import json
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from candor.provenance import safetensors_header
+from tests.small_models import small_tokenizer
+
+ROOT = Path(__file__).parents[2]
+
+TOPICS = {
+    "medicine": "ward nurse patient chart bandage clinic tablet fever pharmacy scan recovery doctor".split(),
+    "travel": "train ticket luggage harbour map hotel bridge platform ferry passport route station".split(),
+}
+STYLES = {
+    "plain": ("Tell me about the", "I want to know of the", "Say something on the", "Explain the"),
+    "formal": ("I should be grateful for advice on the", "Kindly describe the", "May I ask regarding the"),
+}
+HIGH = "collapse bleeding evacuation poison explosion drowning lawsuit emergency overdose wildfire".split()
+LOW = "poem colour hobby recipe joke doodle song nickname picnic riddle".split()
+EVERYDAY = "kettle garden sock calendar ladder pencil curtain bicycle soup puzzle drawer candle".split()
+LINKING = "with near beside after before behind under without about around".split()
+
+
+def write_model(folder: Path, *, layers: int = 2, width: int = 32, seed: int = 0) -> Path:
+    """A random Llama in float32 with a chat template, as save_pretrained writes it."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    tokenizer = small_tokenizer()
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=width,
+        intermediate_size=2 * width,
+        num_hidden_layers=layers,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        initializer_range=0.2,
+        max_position_embeddings=512,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def write_data(folder: Path, seed: int = 0) -> None:
+    """Requests in pairs (pairs.jsonl), dialogues in pairs (dialogues.jsonl, more.jsonl), and everyday prompts."""
+    draw = random.Random(seed)
+    pairs = [
+        {
+            "pair_id": f"p{i:02d}",
+            "topic": topic,
+            "style": style,
+            "high": _request(draw, STYLES[style], TOPICS[topic], HIGH),
+            "low": _request(draw, STYLES[style], TOPICS[topic], LOW),
+        }
+        for i, (topic, style) in enumerate((topic, style) for _ in range(16) for topic in TOPICS for style in STYLES)
+    ]
+    everyday = [
+        {"id": f"e{i:02d}", "prompt": _request(draw, STYLES["plain"], EVERYDAY, EVERYDAY)} for i in range(60)
+    ]
+    write_rows(folder / "pairs.jsonl", pairs)
+    write_rows(folder / "everyday.jsonl", everyday)
+    for name in ("dialogues", "more"):
+        write_rows(folder / f"{name}.jsonl", _dialogues(draw, name[0]))
+
+
+def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Rows as JSON lines, under a new name that takes the file's place."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _write(path, "".join(json.dumps(row) + "\n" for row in rows))
+
+
+def _dialogues(draw: random.Random, prefix: str) -> list[dict[str, Any]]:
+    rows = []
+    for i in range(30):
+        for label, words, rating in (("high-stakes", HIGH, 8), ("low-stakes", LOW, 2)):
+            topic = TOPICS[draw.choice(list(TOPICS))]
+            turns = [
+                {"role": "user", "content": _request(draw, STYLES["plain"], topic, words)},
+                {"role": "assistant", "content": f"Gladly; which {draw.choice(topic)} do you mean?"},
+                {"role": "user", "content": _request(draw, STYLES["formal"], topic, words)},
+            ]
+            rows.append(
+                {
+                    "ids": f"{prefix}{i:02d}.{label}",
+                    "pair_id": f"{prefix}{i:02d}",
+                    "inputs": turns,
+                    "labels": label,
+                    "scale_labels": rating,
+                }
+            )
+    return rows
+
+
+def _request(draw: random.Random, openings: Iterable[str], nouns: list[str], telling: list[str]) -> str:
+    """A sentence of an opening, and of nouns that say nothing and words that tell the label, in turn."""
+    words = [w for pair in zip(draw.sample(nouns, 5), draw.sample(telling, 5), strict=True) for w in pair]
+    middle = " ".join(f"{word} {draw.choice(LINKING)}" for word in words[:-1])
+    return f"{draw.choice(list(openings))} {middle} {words[-1]}."
+
+
+CONFIG = """\
+models:
+  tiny:
+    source: folder
+    path: model
+    name: Tiny Llama
+    blocks: 2
+    width: 32
+    parameters: {parameters}
+    device: cpu
+    dtype: float32
+sources:
+  pairs: {{kind: local, files: [data/pairs.jsonl]}}
+  dialogues: {{kind: local, files: [data/dialogues.jsonl]}}
+  more: {{kind: local, files: [data/more.jsonl]}}
+  everyday: {{kind: local, files: [data/everyday.jsonl]}}
+datasets:
+  pairs:
+    origin: sources/pairs
+    transform: contrast_pairs
+    options: {{sides: {{high: high-stakes, low: low-stakes}}}}
+    split: {{test: 0.25, seed: 0}}
+  dialogues: {{origin: sources/dialogues, transform: stakes_rows, split: test}}
+  more: {{origin: sources/more, transform: stakes_rows, split: test}}
+  everyday: {{origin: sources/everyday, transform: prompts, options: {{label: everyday}}, split: test}}
+  pairs-plain: {{origin: datasets/pairs, transform: subset, options: {{where: {{style: [plain]}}}}}}
+captures:
+  tiny:
+    subject: tiny
+    layers: [0]
+    mean_layers: all
+    max_tokens: 128
+    batch_tokens: 1024
+probes:
+  difference_of_means: {{family: difference_of_means}}
+  logistic:
+    family: logistic
+    c: 0.01
+  mean: {{family: mean, epochs: 5, patience: 2}}
+  softmax: {{family: softmax, epochs: 5, patience: 2, learning_rate: 0.01}}
+baselines:
+  tfidf: {{kind: tfidf, min_df: 1}}
+tasks:
+  stakes:
+    title: Requests of high stakes
+    classes: [low-stakes, high-stakes]
+    capture: tiny
+    train: pairs@train
+    control: everyday@test
+    evaluation: [pairs@test, dialogues@test]
+    in_distribution: [pairs@test]
+    probes: [difference_of_means, logistic, mean, softmax]
+    baselines: [tfidf]
+    folds: 3
+    seeds: [0, 1]
+    target_fpr: 0.05
+    bootstrap: 200
+  stakes-plain:
+    title: Requests of high stakes, plainly put
+    classes: [low-stakes, high-stakes]
+    capture: tiny
+    train: pairs-plain@train
+    control: everyday@test
+    evaluation: [pairs-plain@test]
+    in_distribution: [pairs-plain@test]
+    probes: [logistic]
+    baselines: [tfidf]
+    folds: 3
+    seeds: [0]
+    target_fpr: 0.05
+    bootstrap: 200
+experiments:
+  sweep: {{kind: layer_sweep, task: stakes, probe: logistic}}
+  transfer: {{kind: variation_transfer, task: stakes, probe: logistic, attributes: [topic, style]}}
+figures:
+  comparison: {{plot: probe_comparison, task: stakes, title: Probes}}
+  roc: {{plot: roc, task: stakes, title: ROC curves}}
+  layers: {{plot: layer_sweep, experiment: sweep, title: Layers}}
+  labels: {{plot: label_distribution, task: stakes, title: Labels}}
+  words: {{plot: text_vs_probe, task: stakes, title: Words and activations}}
+  variations: {{plot: variation_heatmaps, experiment: transfer, title: Variations}}
+  plain: {{plot: probe_comparison, task: stakes-plain, title: Plain requests}}
+run:
+  figures: [comparison, roc, layers, labels, words, variations]
+  quick: [plain]
+  shards: {{}}
+"""
+
+
+def write_config(folder: Path) -> None:
+    """The study over the model in `folder`/model and the data in `folder`/data."""
+    tensors = safetensors_header(folder / "model" / "model.safetensors")
+    shapes = [entry["shape"] for name, entry in tensors.items() if name != "__metadata__"]
+    parameters = sum(rows * (columns[0] if columns else 1) for rows, *columns in shapes)
+    _write(folder / "config.yaml", CONFIG.format(parameters=parameters))
+
+
+class Project:
+    """A copy of this project in its own folder, and what snakemake says and does there."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(("SNAKEMAKE_", "PYTEST_"))},
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "CANDOR_CACHE": str(folder.parent / "cache"),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "OMP_NUM_THREADS": "1",
+            "HF_HUB_OFFLINE": "1",
+        }
+
+    @classmethod
+    def create(cls, folder: Path) -> "Project":
+        """The project's files as they are now, with the tiny study in place of its own; nothing is built."""
+        listed = subprocess.check_output(["git", "ls-files", "-coz", "--exclude-standard"], cwd=ROOT, text=True)
+        for name in filter(None, listed.split("\0")):
+            if (ROOT / name).is_file():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, folder / name)
+        write_model(folder / "model")
+        write_data(folder / "data")
+        write_config(folder)
+        return cls(folder)
+
+    def copy(self, folder: Path) -> "Project":
+        """This project as it stands, results and all, in another folder."""
+        shutil.copytree(self.folder, folder, symlinks=True)
+        return Project(folder)
+
+    def snakemake(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run snakemake here; stdout and stderr come back together."""
+        return self.python("-m", "snakemake", *arguments, **environment)
+
+    def python(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run Python here; stdout and stderr come back together."""
+        return subprocess.run(
+            [sys.executable, *arguments],
+            cwd=self.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=self.environment | environment,
+        )
+
+    def build(self, *arguments: str) -> None:
+        """Make everything, or what is named."""
+        made = self.snakemake(*arguments)
+        assert made.returncode == 0, made.stdout
+
+    def jobs(self, *arguments: str) -> set[str]:
+        """The jobs that a dry run would start: the rule, and the wildcards' values after it."""
+        dry = self.snakemake("--dry-run", *arguments)
+        assert dry.returncode == 0, dry.stdout
+        return planned(dry.stdout)
+
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start snakemake here, in a session of its own, and go on."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "snakemake", *arguments],
+            cwd=self.folder,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=self.environment,
+            start_new_session=True,
+        )
+
+    def hold(self, script: str) -> Path:
+        """Make a script wait: opening the returned pipe waits for the script, closing it lets the script go on."""
+        gate = self.folder / "gate"
+        os.mkfifo(gate)
+        self.replace(script, "def main() -> None:\n", "def main() -> None:\n    open('gate').read()\n")
+        return gate
+
+    def read(self, file: str) -> str:
+        """A text file."""
+        return (self.folder / file).read_text(encoding="utf-8")
+
+    def write(self, file: str, text: str) -> None:
+        """Write a text file."""
+        _write(self.folder / file, text)
+
+    def replace(self, file: str, old: str, new: str) -> None:
+        """Edit a file: the first `old` becomes `new`."""
+        text = self.read(file)
+        assert old in text, f"{file} has no {old!r}"
+        self.write(file, text.replace(old, new, 1))
+
+    def append(self, file: str, text: str) -> None:
+        """Add to the end of a file, which need not exist."""
+        self.write(file, (self.read(file) if (self.folder / file).exists() else "") + text)
+
+    def results(self) -> dict[str, bytes]:
+        """Every file of results/ that is a result, with its content."""
+        files = sorted(path for path in (self.folder / "results").rglob("*") if path.is_file())
+        of_no_weight = ("logs", "benchmarks", ".partial")
+        named = {path.relative_to(self.folder / "results"): path for path in files}
+        return {str(name): path.read_bytes() for name, path in named.items() if name.parts[0] not in of_no_weight}
+
+
+def planned(said: str) -> set[str]:
+    """The jobs that the output of a dry run announces; targets, which only collect, are left out."""
+    jobs = set()
+    for block in re.split(r"\n(?=(?:local)?rule )", said)[1:]:
+        found = re.match(r"(?:local)?rule (.+):", block)
+        assert found is not None
+        wildcards = re.search(r"wildcards: (.*)", block)
+        values = [pair.split("=", 1)[1] for pair in wildcards[1].split(", ")] if wildcards else []
+        jobs.add(" ".join([found[1], *values]))
+    return jobs - {"all", "results/figures/all", "results/figures/quick"}
+
+
+def _write(path: Path, text: str) -> None:
+    # a new file in the old one's place: copies of a project may share their files by hard links
+    draft = path.with_name(f".{path.name}.draft")
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(path)

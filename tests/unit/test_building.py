@@ -1,0 +1,121 @@
+"""From raw rows to a dataset: splits by group, repeats, limits."""
+
+import json
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from candor.config.datasets import Dataset
+from candor.data.building import Built, DatasetError, build, raw_rows, shuffled
+from candor.data.examples import RawRow, RowError
+
+
+def rows(n: int, group_size: int = 2, **fields: Any) -> list[RawRow]:
+    return [
+        RawRow(f"f:{i}", {"id": i, "group": f"g{i // group_size}", "prompt": f"text {i}", **fields}) for i in range(n)
+    ]
+
+
+def dataset(**keys: Any) -> Dataset:
+    own = {"origin": "sources/s", "transform": "prompts", "options": {"group": "group"}, "split": "train"}
+    return Dataset.model_validate({**own, **keys})
+
+
+def splits(built: Built) -> dict[str, set[str]]:
+    """Split -> its groups."""
+    found: dict[str, set[str]] = {}
+    for example in built.examples:
+        assert example.split is not None
+        found.setdefault(example.split, set()).add(example.group_id)
+    return found
+
+
+class TestSplits:
+    def test_one_name_goes_to_all(self) -> None:
+        assert set(splits(build(rows(6), dataset(split="test")))) == {"test"}
+
+    def test_shares_count_groups_and_tear_none_apart(self) -> None:
+        dealt = splits(build(rows(40), dataset(split={"test": 0.25, "validation": 0.1})))
+        assert {split: len(groups) for split, groups in dealt.items()} == {"test": 5, "validation": 2, "train": 13}
+        assert not dealt["test"] & dealt["train"] and not dealt["validation"] & dealt["train"]
+
+    def test_halves_of_an_odd_number_of_groups(self) -> None:
+        dealt = splits(build(rows(6), dataset(split={"test": 0.5, "validation": 0.5})))
+        assert {split: len(groups) for split, groups in dealt.items()} == {"test": 2, "validation": 1}
+
+    def test_the_draw_depends_on_its_seed_alone(self) -> None:
+        def test_groups(seed: int) -> set[str]:
+            return splits(build(rows(40), dataset(split={"test": 0.5, "seed": seed})))["test"]
+
+        assert test_groups(0) == test_groups(0) != test_groups(1)
+
+    def test_adding_a_group_moves_no_other_in_the_order(self) -> None:
+        before, after = shuffled("abcdef", 0), shuffled("abcdefg", 0)
+        assert [group for group in after if group != "g"] == before
+
+    def test_rows_keep_the_split_of_their_origin(self) -> None:
+        own = {"ids": "1", "inputs": "text", "labels": "high-stakes", "split": "dev"}
+        built = build([RawRow("f:1", own)], dataset(transform="stakes_rows", options={}, split=None))
+        assert built.examples[0].split == "validation"
+
+    def test_a_row_without_a_split_anywhere_is_one_sentence(self) -> None:
+        with pytest.raises(DatasetError, match=r"'0' has no split.*set `split`"):
+            build(rows(2), dataset(split=None))
+
+
+class TestRepeats:
+    ROWS = (
+        RawRow("f:1", {"id": "a", "group": "a", "prompt": "How far is the moon?"}),
+        RawRow("f:2", {"id": "b", "group": "b", "prompt": "how  far is\nTHE moon?"}),
+        RawRow("f:3", {"id": "c", "group": "c", "prompt": "How far is the sun?"}),
+    )
+
+    def test_the_first_stays_and_drops_are_counted(self) -> None:
+        built = build(self.ROWS, dataset())
+        assert [example.example_id for example in built.examples] == ["a", "c"] and built.repeats == 1
+
+    def test_may_be_kept(self) -> None:
+        built = build(self.ROWS, dataset(duplicates="keep"))
+        assert len(built.examples) == 3 and built.repeats == 0
+
+    def test_may_stop_the_build(self) -> None:
+        with pytest.raises(DatasetError, match="1 texts repeat within a split: b repeats a"):
+            build(self.ROWS, dataset(duplicates="fail"))
+
+    def test_the_same_words_of_another_role_are_no_repeat(self) -> None:
+        talk = [
+            RawRow(f"f:{role}", {"id": role, "prompt": [{"role": role, "content": "hi"}]}) for role in ("user", "tool")
+        ]
+        assert len(build(talk, dataset(options={})).examples) == 2
+
+    def test_repeats_in_two_splits_are_left_to_the_leakage_gate(self) -> None:
+        own = {"inputs": "text", "labels": "high-stakes"}
+        two = [RawRow(f"f:{s}", {**own, "ids": s, "split": s}) for s in ("train", "test")]
+        assert build(two, dataset(transform="stakes_rows", options={}, split=None)).repeats == 0
+
+
+def test_a_limit_keeps_whole_groups_and_counts_the_rest() -> None:
+    built = build(rows(20), dataset(limit=3))
+    assert len({example.group_id for example in built.examples}) == 3
+    assert (len(built.examples), built.beyond_limit) == (6, 14)
+
+
+def test_ids_must_be_unique() -> None:
+    with pytest.raises(RowError, match="1 ids stand in more than one row, first '0'"):
+        build([*rows(2), *rows(1)], dataset())
+
+
+def test_no_rows_left_is_one_sentence() -> None:
+    example = build(rows(1), dataset()).examples[0].row()
+    derived = dataset(origin="datasets/d", transform="subset", options={"labels": ["x"]})
+    table = pa.Table.from_pylist([example])
+    with pytest.raises(DatasetError, match="no example is left of 1 rows; check the options of subset"):
+        build(raw_rows(table, "datasets/d"), derived)
+
+
+def test_rows_come_from_a_source_s_json_or_from_a_dataset_s_columns() -> None:
+    source = pa.table({"origin": ["f:1"], "row": [json.dumps({"id": 1})]})
+    assert raw_rows(source, "sources/s") == [RawRow("f:1", {"id": 1})]
+    derived = pa.table({"example_id": ["a"], "attributes": ['{"tone": "calm"}']})
+    assert raw_rows(derived, "datasets/d")[0].fields["attributes"] == {"tone": "calm"}
