@@ -157,15 +157,22 @@ def closest(one: str, other: str) -> Closest:
     return Closest(float(cosines[i, j]), left[int(i)]["example_id"], right[int(j)]["example_id"])
 
 
+def cosines_within(language: str) -> npt.NDArray[np.float32]:
+    """Cosines between prompts of different pairs in one language, each two of them once."""
+    pairs = examples("stakes-pairs")
+    at = [i for i, row in enumerate(pairs) if row["attributes"]["language"] == language]
+    groups = np.array([pairs[i]["group_id"] for i in at])
+    vectors = embedded("stakes-pairs")[at]
+    return (vectors @ vectors.T)[np.triu(groups[:, None] != groups[None, :])]
+
+
 def words(row: Mapping[str, Any]) -> int:
     """Words of an example, in all its turns."""
     return sum(len(message["content"].split()) for message in row["messages"])
 
 
 def main() -> None:
-    argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    ).parse_args()
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     pairs, dialogues = examples("stakes-pairs"), examples("stakes-dialogues")
     print_words_alone(pairs, dialogues)
     print_likeness()
@@ -184,7 +191,6 @@ def print_words_alone(pairs: list[Row], dialogues: list[Row]) -> None:
     heading("AUROC of TF-IDF, folds by scene", "dialogues", "value")
     readings = {
         "every turn": dialogues,
-        "without the system's turn": without_role(dialogues, "system"),
         "without the assistant's turns": without_role(dialogues, "assistant"),
         "user's turns alone": without_role(without_role(dialogues, "assistant"), "system"),
     }
@@ -209,6 +215,10 @@ def print_likeness() -> None:
         for other in DATASETS[i:]:
             most = closest(one, other)
             print_row(f"{one}, {other}", f"{most.cosine:.2f}", f"{most.one}, {most.other}")
+    heading("Cosine between pairs of one language", "median", "90 %", "99 %", "highest")
+    for language in values_of(examples("stakes-pairs"), "language"):
+        quantiles = np.quantile(cosines_within(language), [0.5, 0.9, 0.99, 1])
+        print_row(language, *(f"{quantile:.2f}" for quantile in quantiles))
 
 
 def print_counts(pairs: list[Row]) -> None:

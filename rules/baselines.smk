@@ -22,7 +22,7 @@ rule train_text:
         mem="4GB",
         runtime="30m",
     params:
-        spec=spec(only("tasks/{task}", Training), "baselines/{baseline}"),
+        spec=spec(only("tasks/{task}", Learning), "baselines/{baseline}"),
         script=script("train_text.py"),
     shell:
         r"""

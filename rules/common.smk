@@ -15,7 +15,7 @@ from candor.config.datasets import Recipe
 from candor.config.files import refuse_duplicate_keys
 from candor.config.study import Study
 from candor.config.figures import READS
-from candor.config.tasks import Contest, CrossValidation, Measurement, Training, dataset_of
+from candor.config.tasks import Contest, CrossValidation, Learning, Measurement, Training, dataset_of
 from candor.errors import CandorError
 from candor.run import Run
 from candor.sources import local_files
@@ -40,6 +40,10 @@ onstart:
         run.freeze(os.environ)
     except CandorError as error:
         sys.exit(str(error))
+
+
+# threads that wait for each other in a loop slow every job on a machine that is busy, up to tenfold
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 wildcard_constraints:
@@ -146,6 +150,19 @@ def transform_of(wildcards):
     return f"candor.data.transforms.{config['datasets'][wildcards.dataset]['transform']}"
 
 
+def model_apart_from_use(wildcards):
+    """A model's config less where and in which format it computes, which says nothing about its weights."""
+    keys = [key for key in config["models"][wildcards.model] if key not in ("device", "dtype")]
+    return f"models/{wildcards.model}[{','.join(keys)}]"
+
+
+def model_files(wildcards):
+    """The files of a model that lies in a local folder; none for other models, which are pinned by what they are."""
+    model = config["models"][wildcards.model]
+    folder = Path(model["path"]).expanduser() if model["source"] == "folder" else None
+    return sorted(str(path) for path in folder.glob("[!.]*") if path.is_file()) if folder else []
+
+
 def captured_model(wildcards):
     """The subject of a capture."""
     return config["captures"][wildcards.capture]["subject"]
@@ -183,6 +200,13 @@ def score_files(task, part):
         part=part,
         monitors=["probes", *config["tasks"][task]["baselines"]],
     )
+
+
+def figure_config(wildcards):
+    """What a figure is told beside its own entry: its task, or which layers its experiment's capture stores."""
+    if config["figures"][wildcards.figure]["task"]:
+        return f"tasks/{task_id(wildcards)}"
+    return f"captures/{task_of(wildcards)['capture']}[subject,layers]"
 
 
 def figure_input(kind):

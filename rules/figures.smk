@@ -38,9 +38,8 @@ rule draw_figure:
         runtime="10m",
     params:
         spec=spec(
-            "figures/{figure}",
-            lambda wildcards: f"tasks/{task_id(wildcards)}",
-            lambda wildcards: f"captures/{task_of(wildcards)['capture']}",
+            "figures/{figure}[plot,title,task,experiment]",
+            figure_config,
         ),
         script=script(
             "draw_figure.py", lambda wildcards: f"candor.figures.plots.{config['figures'][wildcards.figure]['plot']}"

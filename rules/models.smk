@@ -2,6 +2,8 @@
 
 
 rule fetch_model:
+    input:
+        model_files,
     output:
         facts="results/models/{model}.json",
     log:
@@ -15,7 +17,7 @@ rule fetch_model:
         mem="4GB",
         runtime="2h",
     params:
-        spec=spec("models/{model}"),
+        spec=spec(model_apart_from_use),
         script=script("fetch_model.py"),
     shell:
         r"""

@@ -66,7 +66,7 @@ rule score_text:
         mem="4GB",
         runtime="30m",
     params:
-        spec=spec(only("tasks/{task}", Training), "baselines/{baseline}"),
+        spec=spec(only("tasks/{task}", Learning), "baselines/{baseline}"),
         script=script("score_text.py"),
     shell:
         r"""

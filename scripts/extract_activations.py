@@ -2,7 +2,7 @@
 
 In the workflow:
     python scripts/extract_activations.py --spec '{"captures": {…}, "models": {…}}' --model M.json --data D.parquet \
-        --capture ID --output A.safetensors
+        --output A.safetensors
 By itself, from a model's folder or a hub id, and a file with a `messages`, `prompt` or `inputs` in each row:
     python scripts/extract_activations.py --model PATH_OR_ID --layers 8 16 --dataset rows.jsonl --output A.safetensors
 """

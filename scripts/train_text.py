@@ -13,7 +13,7 @@ from candor import provenance, tables
 from candor.baselines import tfidf
 from candor.command import Command
 from candor.config.baselines import Baseline
-from candor.config.tasks import Training
+from candor.config.tasks import Learning
 from candor.data.parts import read_part
 from candor.errors import speak
 from candor.schemas.score import SCORE
@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--scores", type=Path, required=True)
     args = parser.parse_args()
-    task, baseline = Training.model_validate(args.spec["tasks"]), Baseline.model_validate(args.spec["baselines"])
+    task, baseline = Learning.model_validate(args.spec["tasks"]), Baseline.model_validate(args.spec["baselines"])
     part, control = read_part(args.data, task.train), read_part(args.control, task.control)
     read = tfidf.conversations(part, args.max_words, args.truncate)
     usable = [i for i, row in enumerate(part) if row["label"] in task.classes and read.statuses[i] in SCORED]

@@ -31,7 +31,9 @@ def row(id: str, group: str, label: str | None, split: str = "train", **attribut
     }
 
 
-def pair_rows(n_pairs: int, split: str = "train", prefix: str = "", **attributes: Sequence[Any]) -> list[dict[str, Any]]:
+def pair_rows(
+    n_pairs: int, split: str = "train", prefix: str = "", **attributes: Sequence[Any]
+) -> list[dict[str, Any]]:
     """Pairs of a low and a high example; an attribute's values are dealt to the pairs in turn."""
     return [
         row(
@@ -93,11 +95,14 @@ def write_part(
 def planted(
     rows: Sequence[dict[str, Any]], width: int, strength: float, seed: int, lengths: tuple[int, int] = (3, 9)
 ) -> list[Tensor]:
-    """Noise [tokens, width] for each row, ragged, with `strength` added along feature 0 where the label is high."""
-    generator = torch.Generator().manual_seed(seed)
+    """Noise [tokens, width] for each row, ragged, with `strength` added along feature 0 where the label is high.
+
+    The lengths are the same for every seed, so that several layers fit together.
+    """
+    generator, of_lengths = torch.Generator().manual_seed(seed), torch.Generator().manual_seed(0)
     found = []
     for each in rows:
-        length = int(torch.randint(*lengths, (), generator=generator))
+        length = int(torch.randint(*lengths, (), generator=of_lengths))
         x = torch.randn(length, width, generator=generator)
         x[:, 0] += strength * (each["label"] == CLASSES[1])
         found.append(x)

@@ -30,6 +30,11 @@ def auto_dtype(device: str) -> str:
     return "float32"
 
 
+def auto_batch_tokens(device: str) -> int:
+    """Tokens in a batch: what a core's caches hold on a CPU, enough to fill a GPU elsewhere."""
+    return 1024 if device == "cpu" else 16_384
+
+
 @cache
 def _cpu_flags() -> frozenset[str]:
     if not CPU_FLAGS.exists():

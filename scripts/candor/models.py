@@ -75,16 +75,15 @@ def describe(folder: Path, revision: str | None = None) -> Facts:
     """The facts of a model's folder, read from its files without loading it."""
     from transformers import AutoConfig
 
-    weights = sorted(folder.glob("*.safetensors"))
-    if not weights:
-        raise ModelError(f"{folder}: holds no .safetensors file; candor reads no other format")
+    weights = _weight_files(folder)
     headers = [safetensors_header(path) for path in weights]
     tensors = [entry for header in headers for name, entry in header.items() if name != "__metadata__"]
     try:
         text = AutoConfig.from_pretrained(folder, trust_remote_code=False).get_text_config()
     except (OSError, ValueError) as error:
         raise ModelError(f"{folder}: its config.json cannot be used ({str(error).splitlines()[0]})") from None
-    files = sorted({path for pattern in WANTED for path in folder.glob(pattern)})
+    others = {path for pattern in WANTED for path in folder.glob(pattern) if path.suffix != ".safetensors"}
+    files = sorted({*weights, *others})
     return Facts(
         revision=revision,
         files={path.name: {"size": path.stat().st_size, "sha256": sha256(path)} for path in files},
@@ -93,6 +92,19 @@ def describe(folder: Path, revision: str | None = None) -> Facts:
         parameters=sum(_product(entry["shape"]) for entry in tensors),
         dtype=", ".join(sorted({entry["dtype"] for entry in tensors})),
     )
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    """The files that transformers loads: those of the index, or the one file; not a second copy in another layout."""
+    index = folder / "model.safetensors.index.json"
+    if index.exists():
+        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    else:
+        names = {"model.safetensors"}
+    for name in sorted(names):
+        if not (folder / name).exists():
+            raise ModelError(f"{folder}: holds no {name}; candor reads weights in the safetensors format only")
+    return [folder / name for name in sorted(names)]
 
 
 def load(model: Model, facts: Mapping[str, Any]) -> Subject:

@@ -207,6 +207,10 @@ def _hub_dataset(source: HubSource) -> Fetched:
         data = load_dataset(source.id, name=source.config, split=source.split, revision=revision)
     except (DatasetsError, ValueError, *refusals()) as error:
         raise SourceError(f"hub dataset {source.id}, split {source.split}: {reason(error)}") from None
+    cached = {Path(file["filename"]).parent.name for file in data.cache_files}
+    if cached != {revision}:  # offline, datasets takes the latest version that its cache holds for any other
+        held = ", ".join(sorted(cached)) or "nothing"
+        raise SourceError(f"hub dataset {source.id}: the cache holds {held}, not {revision}; fetch it online once")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "rows.jsonl")
         data.to_json(path, force_ascii=False)

@@ -40,9 +40,7 @@ def write(
     _check(path, table, schema)
     with draft(path) as temporary:
         metadata = {provenance.KEY: json.dumps(made, sort_keys=True)}
-        pq.write_table(
-            table.replace_schema_metadata(metadata), temporary, compression="zstd", write_page_checksum=True
-        )
+        pq.write_table(table.replace_schema_metadata(metadata), temporary, compression="zstd", write_page_checksum=True)
 
 
 def read(path: Path, schema: TableSchema) -> pa.Table:
@@ -52,7 +50,7 @@ def read(path: Path, schema: TableSchema) -> pa.Table:
     except FileNotFoundError:
         raise TableError(f"{path}: no such file.") from None
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise TableError(f"{path}: not a readable parquet file ({error}); delete it to make it again.") from None
+        raise TableError(f"{path}: not a readable parquet file ({_line(error)}); delete it to make it again.") from None
     _check(path, table, schema)
     return table
 
@@ -82,7 +80,7 @@ def _cast(path: Path, table: pa.Table, schema: TableSchema) -> pa.Table:
     try:
         return table.select(list(schema.columns)).cast(schema.arrow())
     except (pa.ArrowException, ValueError) as error:
-        raise TableError(f"{path}: does not fit the {schema.name} table: {error}.") from None
+        raise TableError(f"{path}: does not fit the {schema.name} table: {_line(error)}.") from None
 
 
 def _from_rows(path: Path, rows: Sequence[Mapping[str, Any]], schema: TableSchema) -> pa.Table:
@@ -97,14 +95,23 @@ def _from_rows(path: Path, rows: Sequence[Mapping[str, Any]], schema: TableSchem
 
 def _array(path: Path, name: str, values: list[Any], type: pa.DataType) -> pa.Array:
     try:
-        return pa.array(values, type)
+        array = pa.array(values, type)
     except (pa.ArrowException, ValueError, TypeError, OverflowError):
         for number, value in enumerate(values, start=1):
             try:
                 pa.array([value], type)
             except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
-                raise TableError(f"{path}: column {name}, row {number}: is not {type}: {error}.") from None
+                raise TableError(f"{path}: column {name}, row {number}: is not {type}: {_line(error)}.") from None
         raise
+    if pa.types.is_integer(type):  # of 2.5, Arrow keeps 2 without a word
+        for number, (kept, value) in enumerate(zip(array.to_pylist(), values, strict=True), start=1):
+            if kept != value:
+                raise TableError(f"{path}: column {name}, row {number}: is not {type}: {value!r}.")
+    return array
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _refuse_other_columns(where: str, found: Sequence[str], schema: TableSchema) -> None:

@@ -7,8 +7,10 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from candor.provenance import safetensors_header
@@ -68,9 +70,7 @@ def write_data(folder: Path, seed: int = 0) -> None:
         }
         for i, (topic, style) in enumerate((topic, style) for _ in range(16) for topic in TOPICS for style in STYLES)
     ]
-    everyday = [
-        {"id": f"e{i:02d}", "prompt": _request(draw, STYLES["plain"], EVERYDAY, EVERYDAY)} for i in range(60)
-    ]
+    everyday = [{"id": f"e{i:02d}", "prompt": _request(draw, STYLES["plain"], EVERYDAY, EVERYDAY)} for i in range(60)]
     write_rows(folder / "pairs.jsonl", pairs)
     write_rows(folder / "everyday.jsonl", everyday)
     for name in ("dialogues", "more"):
@@ -278,12 +278,29 @@ class Project:
             start_new_session=True,
         )
 
-    def hold(self, script: str) -> Path:
-        """Make a script wait: opening the returned pipe waits for the script, closing it lets the script go on."""
+    def hold(self, file: str, line: str) -> None:
+        """Make code wait after one of its lines, for as long as there is a pipe named gate."""
+        indent = line[: len(line) - len(line.lstrip())] + "    " * line.rstrip().endswith(":")
+        self.replace(
+            file, f"{line}\n", f"{line}\n{indent}__import__('os').path.exists('gate') and open('gate').read()\n"
+        )
+        os.mkfifo(self.folder / "gate")
+
+    @contextmanager
+    def held(self, run: "subprocess.Popen[bytes]") -> Iterator[None]:
+        """While a run waits at the line; afterwards it goes on, and waits no more."""
         gate = self.folder / "gate"
-        os.mkfifo(gate)
-        self.replace(script, "def main() -> None:\n", "def main() -> None:\n    open('gate').read()\n")
-        return gate
+
+        def give_up() -> None:
+            run.wait()
+            with suppress(OSError):
+                os.close(os.open(gate, os.O_RDONLY | os.O_NONBLOCK))
+
+        Thread(target=give_up, daemon=True).start()
+        with gate.open("w"):
+            assert run.poll() is None, "the run ended before it came to the line"
+            yield
+            gate.unlink()
 
     def read(self, file: str) -> str:
         """A text file."""

@@ -25,7 +25,7 @@ def family_of(name: str, **options: Any) -> tuple[ModuleType, Any]:
 
 
 def reference(name: str, a: Tensor, weight: Tensor, b: Tensor) -> Tensor:
-    """Score of one example, activations a [tokens, width], by the formulas of the paper; weight [projections, width]."""
+    """Score of one example, activations a [tokens, width], by the paper's formulas; weight [projections, width]."""
     z = a @ weight[0] + b
     if name == "max":
         return max(z)

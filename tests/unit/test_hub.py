@@ -298,7 +298,6 @@ def test_offline_what_is_not_there_is_one_sentence(place: Place, offline: Ended,
     assert not (place.folder / "offline" / name).exists()
 
 
-@pytest.mark.xfail(strict=True, reason="datasets takes the latest version that it holds for the one asked for")
 def test_offline_a_commit_that_was_not_fetched_is_not_taken_for_another(place: Place, offline: Ended) -> None:
     assert str(offline.ends["offline/no-commit.parquet"]).startswith("error: ")
     assert not (place.folder / "offline" / "no-commit.parquet").exists()

@@ -65,7 +65,7 @@ def batches(planned: Plan, capture: Capture) -> list[list[int]]:
     """The batches of a plan: examples that keep a token, by length, within the capture's token budget."""
     alive = [i for i, tokens in enumerate(planned.kept) if tokens]
     lengths = [len(planned.encoded[i].token_ids) for i in alive]
-    return [[alive[i] for i in batch] for batch in token_batches(lengths, capture.batch_tokens)]
+    return [[alive[i] for i in batch] for batch in token_batches(lengths, int(capture.batch_tokens))]
 
 
 def extract(

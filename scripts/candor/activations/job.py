@@ -16,7 +16,7 @@ from candor.config.models import HubModel, Model
 from candor.config.sources import LocalSource
 from candor.data.examples import RawRow, messages_of
 from candor.errors import CandorError
-from candor.hardware import auto_device, auto_dtype
+from candor.hardware import auto_batch_tokens, auto_device, auto_dtype
 from candor.models import Subject
 from candor.schemas.dataset import DATASET
 from candor.sources import fetch
@@ -58,7 +58,13 @@ def by_hand(args: Namespace) -> dict[str, int]:
         found, folder = models.fetch_unchecked(hub)
         subject = models.load_folder(folder, device, dtype)
     try:
-        capture = Capture(subject="by-hand", hook=args.hook, layers=args.layers, store=args.store)
+        capture = Capture(
+            subject="by-hand",
+            hook=args.hook,
+            layers=args.layers,
+            store=args.store,
+            batch_tokens=auto_batch_tokens(device),
+        )
     except ValidationError as error:
         raise CandorError(f"--layers {error.errors()[0]['msg'].removeprefix('Value error, ')}") from None
     fetched = fetch(LocalSource(kind="local", files=[str(args.dataset)])).rows

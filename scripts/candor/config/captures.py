@@ -26,7 +26,10 @@ class Capture(Section):
     truncate: Literal["left", "right"] = Field("left", description="Side on which a too long example is cut.")
     drop_first: int = Field(1, ge=0, description="Tokens at the start that are read by the model and not stored.")
     generation_prompt: bool = Field(False, description="Append the header of the assistant's next turn.")
-    batch_tokens: PositiveInt = Field(8192, description="Tokens in a batch, padding included.")
+    batch_tokens: PositiveInt | Literal["auto"] = Field(
+        "auto",
+        description="Tokens in a batch, padding included; auto: 1024 on a CPU, whose caches it fits, 16384 elsewhere.",
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> "Capture":
@@ -35,6 +38,8 @@ class Capture(Section):
         for layers in (self.layers, self.mean_layers):
             if isinstance(layers, list) and (len(set(layers)) != len(layers) or min(layers, default=0) < 0):
                 raise ValueError(f"has layers {layers}; give each block once, counted from 0")
+        if self.store == "positions" and self.mean_layers != []:
+            raise ValueError("has `mean_layers`, but with `store: positions` no mean over all tokens is taken")
         if (self.store == "positions") != bool(self.positions):
             raise ValueError("needs `positions` with `store: positions`, and only there")
         return self

@@ -1,6 +1,7 @@
 """The whole config: every section, and the checks across sections."""
 
 import importlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,12 @@ from candor.config.selection import Run
 from candor.config.sources import Source
 from candor.config.tasks import Task, dataset_of, split_of
 from candor.errors import CandorError
-from candor.hardware import auto_device, auto_dtype
+from candor.hardware import auto_batch_tokens, auto_device, auto_dtype
 
 MEAN_FAMILIES = ("mean", "mean_then_linear", "difference_of_means", "logistic")
 """Families whose score depends on the mean activation alone."""
+MEMBER = re.compile(r"(literal|list|function-[a-z]+)\[")
+"""What pydantic puts into a path for the member of a union that it tried."""
 TRANSFORMS = Path(__file__).parent.parent / "data" / "transforms"
 
 
@@ -50,7 +53,7 @@ class Study(Section):
         try:
             study = cls.model_validate(config)
         except ValidationError as error:
-            raise ConfigError("\n".join(dict.fromkeys(map(_sentence, error.errors())))) from None
+            raise ConfigError("\n".join(dict.fromkeys(map(_sentence, filter(_meant, error.errors()))))) from None
         problems = list(study._unknown_references()) or [
             *study._impossible_layers(),
             *study._broken_derivations(),
@@ -62,13 +65,16 @@ class Study(Section):
         return study
 
     def resolved(self) -> dict[str, Any]:
-        """The config as plain values, with `auto` devices and dtypes settled for this machine."""
+        """The config as plain values, with `auto` devices, dtypes and batches settled for this machine."""
         config = self.model_dump(mode="json")
         for model in config["models"].values():
             if model["device"] == "auto":
                 model["device"] = auto_device()
             if model["dtype"] == "auto":
                 model["dtype"] = auto_dtype(model["device"])
+        for capture in config["captures"].values():
+            if capture["batch_tokens"] == "auto":
+                capture["batch_tokens"] = auto_batch_tokens(config["models"][capture["subject"]]["device"])
         return config
 
     def _unknown_references(self) -> Iterator[str]:
@@ -137,7 +143,7 @@ class Study(Section):
             try:
                 module.Options.model_validate(dataset.options)
             except ValidationError as error:
-                for problem in error.errors():
+                for problem in filter(_meant, error.errors()):
                     loc = ("datasets", id, "options", *problem["loc"])
                     yield _sentence({**problem, "loc": loc}).removeprefix("config: ")
 
@@ -178,8 +184,8 @@ class Study(Section):
     def _unfit_captures(self) -> Iterator[str]:
         for id, task in self.tasks.items():
             for probe in task.probes:
-                family = self.probes[probe].family
-                if self.captures[task.capture].store != "tokens" and family not in MEAN_FAMILIES:
+                family, store = self.probes[probe].family, self.captures[task.capture].store
+                if store == "positions" or (store == "mean" and family not in MEAN_FAMILIES):
                     yield (
                         f"tasks.{id}.probes names {probe!r} of family {family}, which reads every token, but capture "
                         f"{task.capture!r} stores {self.captures[task.capture].store}."
@@ -197,8 +203,17 @@ class Study(Section):
                 )
 
 
+def _meant(problem: Any) -> bool:
+    """Whether a complaint is about what the user tried to give, where a key takes a word or a structure."""
+    tried = [i for i, step in enumerate(problem["loc"]) if MEMBER.match(str(step))]
+    if not tried:
+        return True
+    word = isinstance(problem["input"], str) and tried[-1] == len(problem["loc"]) - 1
+    return word == str(problem["loc"][tried[-1]]).startswith("literal")
+
+
 def _sentence(problem: Any) -> str:
-    location = [str(step) for step in problem["loc"]]
+    location = [str(step) for step in problem["loc"] if not MEMBER.match(str(step))]
     if location[0] in ("models", "sources", "probes", "experiments") and len(location) > 2 and location[2] != "[key]":
         del location[2]  # the member of the union that pydantic tried
     key = ".".join(location)
@@ -219,5 +234,5 @@ def _sentence(problem: Any) -> str:
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "value_error":
         return f"config: {key} {message}."
-    shown = repr(problem["input"])
+    shown = re.sub(r"//[^/@]*@", "//…@", repr(problem["input"]))  # no credentials
     return f"config: {key} is {shown if len(shown) < 80 else shown[:77] + '...'}: {message[0].lower()}{message[1:]}."

@@ -10,39 +10,48 @@ Part = Annotated[str, StringConstraints(pattern=rf"^{ID_PATTERN}@(train|validati
 """One split of one dataset, `dataset@split`; also a name in paths, since ids have no @."""
 
 
-class Training(Section):
-    """What a monitor is trained with. Each part of a task builds on the last, so that a job sees only what it uses."""
+Baselines = Annotated[list[Id], Field(description="Ids of the baselines.")]
+
+
+class Learning(Section):
+    """What every monitor learns from. A task is put together of parts, so that a job sees only what it uses."""
 
     classes: list[str] = Field(
         min_length=2, description="Labels of the dataset, negative first; other labels are skipped and counted."
     )
-    capture: Id = Field(description="Id of the capture that probes are trained on.")
     train: Part = Field(description="Examples that probes, layers and thresholds are chosen on, `dataset@split`.")
     control: Part = Field(
         description="Benign examples, apart from training and evaluation, that set the threshold at the target FPR."
     )
     folds: int = Field(5, ge=2, description="Folds of the grouped cross-validation that selects layer and family.")
+    seed: int = Field(0, description="Seed of folds, order of examples and bootstrap.")
+
+
+class Training(Learning):
+    """What a probe is trained with."""
+
+    capture: Id = Field(description="Id of the capture that probes are trained on.")
     seeds: list[int] = Field(
         [0, 1, 2], min_length=1, description="Seeds of every probe: initialisation and held-out groups."
     )
     target_fpr: float = Field(0.01, gt=0, lt=1, description="False positive rate that the threshold aims at.")
-    seed: int = Field(0, description="Seed of folds, order of examples and bootstrap.")
 
 
 class Contest(Training):
     """What is selected from."""
 
     probes: list[Id] = Field(min_length=1, description="Ids of the probes, simplest first; a tie is won by the first.")
-    baselines: list[Id] = Field([], description="Ids of the baselines.")
+    baselines: Baselines = Field([])
 
 
-class CrossValidation(Contest):
-    """What is measured on the training examples alone."""
+class CrossValidation(Learning):
+    """What experiments measure, on the training examples alone."""
 
+    baselines: Baselines = Field([])
     bootstrap: PositiveInt = Field(2000, description="Draws of the bootstrap.")
 
 
-class Measurement(CrossValidation):
+class Measurement(Contest, CrossValidation):
     """What is measured on evaluation sets."""
 
     evaluation: list[Part] = Field(min_length=1, description="Examples that the monitors are measured on.")

@@ -63,7 +63,7 @@ def out_of_fold(
     features = Features(x, torch.ones(len(x), dtype=torch.int64))
     fitted = fit_problems(features, torch.from_numpy(y), problems, family, context.probe, seed)
     logits = out_of_fold_logits(features, fitted, problems, family, context.probe, folds.tolist())
-    return logits[seed][:, 0].double().numpy()
+    return logits[:, 0].double().numpy()
 
 
 def measured(

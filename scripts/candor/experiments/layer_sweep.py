@@ -12,7 +12,7 @@ import numpy as np
 from candor.experiments.context import Context, Examples, measured, out_of_fold
 from candor.metrics.points import auroc
 from candor.probes.selection import over_folds, within_one_se
-from candor.schemas.experiment import SHUFFLED_FAMILY
+from candor.schemas.experiment import SHUFFLED_FAMILY, TEXT_FAMILY
 
 METRICS = ("auroc", "accuracy")
 
@@ -87,10 +87,10 @@ def _by_fold(scores: np.ndarray, positive: np.ndarray, folds: np.ndarray) -> dic
 
 
 def _text_rows(context: Context, examples: Examples) -> list[dict[str, Any]]:
-    rows = []
-    for monitor, table in context.baselines.items():
+    """The task's first baseline, out of fold on the same folds; none where it has no baseline."""
+    for table in list(context.baselines.values())[:1]:
         frame = table.to_pandas()
         frame = frame[frame["fold"].notna()].set_index("example_id")
         scores = frame.loc[[row["example_id"] for row in examples.rows], "score"].to_numpy(dtype=np.float64)
-        rows += _rows(context, examples, monitor, None, scores, examples.y == 1)
-    return rows
+        return _rows(context, examples, TEXT_FAMILY, None, scores, examples.y == 1)
+    return []

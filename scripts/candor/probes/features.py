@@ -76,7 +76,7 @@ class Features(NamedTuple):
 
 
 def read_features(part: Part, layer: int, kind: str, order: Sequence[int]) -> Features:
-    """Float32 features of the part's rows `order` at a layer: every token (`tokens`) or the mean (`mean`).
+    """Float32 features of the part's rows `order` at a layer: every token (`tokens`), their `mean`, or the `last`.
 
     A value that is not finite in an example that should be whole stops the job: the file was damaged.
     """
@@ -87,7 +87,10 @@ def read_features(part: Part, layer: int, kind: str, order: Sequence[int]) -> Fe
         all_lengths = part.activations.lengths()
         starts = torch.cat([all_lengths.new_zeros(1), all_lengths.cumsum(0)])
         lengths = all_lengths[at]
-        rows = torch.cat([torch.arange(int(starts[i]), int(starts[i + 1])) for i in at])
+        if kind == "last":
+            rows, lengths = starts[at] + lengths - 1, torch.ones_like(lengths)
+        else:
+            rows = torch.cat([torch.arange(int(starts[i]), int(starts[i + 1])) for i in at])
         x = part.activations.layer(layer).index_select(0, rows).float()
     if not x.isfinite().all():
         raise ActivationsError(

@@ -29,7 +29,7 @@ class Header:
     """What a probe is: how it was trained, on what it may be used, and its thresholds from the control set.
 
     `thresholds` is layer -> seed -> class -> threshold on the score, at `target_fpr` on `control`; `metrics` is
-    layer -> seed -> cross-validated AUROC.
+    layer -> `cross_validated_auroc`, with the first seed.
     """
 
     family: str

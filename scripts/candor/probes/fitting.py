@@ -32,13 +32,9 @@ def fit_problems(
 
 def out_of_fold_logits(
     features: Features, fitted: Fitted, problems: Problems, family: Any, probe: Any, assigned: Sequence[int]
-) -> dict[int, Tensor]:
-    """Seed -> logits [n, c], each example's from the problem that left its fold out."""
+) -> Tensor:
+    """Logits [n, c], each example's from the problem that left its fold out."""
     count, outputs = fitted.bias.shape
     flat = scores_in_blocks(features, fitted.weight.flatten(2), fitted.bias.flatten(), family, probe)
     logits = flat.view(len(flat), count, outputs)
-    column = {key: p for p, key in enumerate(zip(problems.seeds, problems.folds, strict=True))}
-    return {
-        seed: torch.stack([logits[i, column[seed, fold]] for i, fold in enumerate(assigned)])
-        for seed in dict.fromkeys(problems.seeds)
-    }
+    return torch.stack([logits[i, problems.folds.index(fold)] for i, fold in enumerate(assigned)])

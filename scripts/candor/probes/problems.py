@@ -1,4 +1,6 @@
-"""The problems that are trained together: for each seed, the full training set and each fold's complement.
+"""The problems that are trained together: the full training set for each seed, and each fold's complement for one.
+
+Cross-validation, which only selects, takes one seed: that more than halves the work.
 
 All problems of a layer read the same activations, so one matrix product serves them all; they differ in their first
 weights, in the examples that carry loss, and in the groups that early stopping watches.
@@ -42,8 +44,8 @@ def make_problems(
 
     Held-out groups depend on the seed and on their names alone. TooFewGroups when a problem would lack a class.
     """
-    folds: list[int | None] = [None, *sorted(set(assigned))]
-    columns = [(seed, fold) for seed in seeds for fold in folds]
+    columns: list[tuple[int, int | None]] = [(seed, None) for seed in seeds]
+    columns += [(seeds[0], fold) for fold in sorted(set(assigned))]
     train, watch = torch.zeros(2, len(groups), len(columns), dtype=torch.bool)
     for p, (seed, fold) in enumerate(columns):
         inside = [i for i in range(len(groups)) if fold is None or assigned[i] != fold]

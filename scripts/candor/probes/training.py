@@ -1,10 +1,12 @@
 """Training by gradient descent: all seeds and folds of a family at one layer as one batched problem.
 
 AdamW with a cosine schedule, one gradient norm clipped per problem, early stopping per problem on the AUROC over its
-held-out groups, and the best epoch's weights restored. Batches are blocks of a fixed random order of the examples, in a
-new order each epoch, shared by all problems: each block is then read once for all of them, which is what makes many
-problems about as fast as one. Inputs are standardised inside the model by the mean and standard deviation of the rows
-that a problem trains on, which steers the optimiser only: the weights that are returned apply to raw activations.
+held-out groups, and the best epoch's weights restored. A few held-out groups are soon all in order, long before the
+weights are good: of epochs with equal AUROC the one with the lowest loss over the same groups counts, while patience
+runs from the first of them. Batches are blocks of a fixed random order of the examples, in a new order each epoch,
+shared by all problems: each block is then read once for all of them, which is what makes many problems about as fast as
+one. Inputs are standardised inside the model by the mean and standard deviation of the rows that a problem trains on,
+which steers the optimiser only: the weights that are returned apply to raw activations.
 """
 
 import math
@@ -30,7 +32,10 @@ ROUNDING = 1e-6
 
 
 class Fitted(NamedTuple):
-    """Weights of p problems for raw activations: weight [projections, width, p, c], bias [p, c], and their history."""
+    """Weights of p problems for raw activations: weight [projections, width, p, c], bias [p, c], and their history.
+
+    `best_epoch`, counted from 0, is the one whose weights these are.
+    """
 
     weight: Tensor
     bias: Tensor
@@ -78,12 +83,15 @@ def fit(
     n, count = len(labels), len(problems.seeds)
     order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
     mixed, y = _reordered(features, order), labels[order]
-    train, watch = problems.train[order], problems.watch[order]
+    train = problems.train[order]
+    seen = problems.watch.any(1).nonzero().squeeze(1)
+    watched, watched_y, watch = _reordered(features, seen), labels[seen], problems.watch[seen]
     center, scale = _standardisation(features, problems.train)
     state = _State((family.PROJECTIONS, features.x.shape[1], count, outputs), problems.seeds)
     blocks = [(start, min(start + probe.batch_size, n)) for start in range(0, n, probe.batch_size)]
     best = state.weight.clone(), state.bias.clone()
-    best_auroc, best_epoch = torch.full((count,), -1.0, dtype=torch.float64), torch.zeros(count, dtype=torch.long)
+    best_auroc, best_loss = torch.full((count,), -1.0, dtype=torch.float64), torch.zeros(count, dtype=torch.float64)
+    best_epoch, risen = torch.zeros(2, count, dtype=torch.long)
     live = torch.ones(count, dtype=torch.bool)
     shuffle, t, steps = torch.Generator().manual_seed(seed), 0, probe.epochs * len(blocks)
     for epoch in range(probe.epochs):
@@ -98,13 +106,16 @@ def fit(
         columns = live.nonzero().squeeze(1)
         raw = _raw(state.weight[:, :, columns], state.bias[columns], center[:, columns], scale[:, columns])
         with torch.no_grad():
-            flat = scores_in_blocks(mixed, raw[0].flatten(2), raw[1].flatten(), family, probe, probe.batch_size)
-        auroc = watched_auroc(flat.view(n, len(columns), outputs), y, watch[:, columns])
-        better = columns[auroc > best_auroc[columns]]
-        best_auroc[columns] = torch.maximum(best_auroc[columns], auroc)
-        best_epoch[better] = epoch
+            flat = scores_in_blocks(watched, raw[0].flatten(2), raw[1].flatten(), family, probe, probe.batch_size)
+        logits, mask = flat.view(len(seen), len(columns), outputs), watch[:, columns]
+        auroc, loss = watched_auroc(logits, watched_y, mask), _mean_loss(logits, watched_y, mask).double()
+        higher = auroc > best_auroc[columns]
+        kept = higher | ((auroc == best_auroc[columns]) & (loss < best_loss[columns]))
+        better = columns[kept]
+        best_auroc[better], best_loss[better], best_epoch[better] = auroc[kept], loss[kept], epoch
         best[0][:, :, better], best[1][better] = state.weight[:, :, better], state.bias[better]
-        live &= best_epoch > epoch - probe.patience
+        risen[columns[higher]] = epoch
+        live &= risen > epoch - probe.patience
         if not live.any():
             break
     weight, bias = _raw(best[0], best[1], center, scale)
@@ -132,20 +143,23 @@ def _gradients(
     weight, bias = state.weight[:, :, columns].requires_grad_(), state.bias[columns].requires_grad_()
     raw_weight, raw_bias = _raw(weight, bias, center[:, columns], scale[:, columns])
     logits = scores(part, raw_weight.flatten(2), raw_bias.flatten(), family, probe).view(len(y), *bias.shape)
-    if bias.shape[1] == 1:
-        losses = torch.nn.functional.binary_cross_entropy_with_logits(
-            logits[..., 0], y[:, None].float().expand(-1, len(columns)), reduction="none"
-        )
-    else:
-        losses = torch.nn.functional.cross_entropy(
-            logits.movedim(2, 1), y[:, None].expand(-1, len(columns)), reduction="none"
-        )
-    mask = train[:, columns]
-    loss = ((losses * mask).sum(0) / mask.sum(0).clamp(min=1)).sum()
-    weight_grad, bias_grad = torch.autograd.grad(loss, (weight, bias))
+    loss = _mean_loss(logits, y, train[:, columns])
+    weight_grad, bias_grad = torch.autograd.grad(loss.sum(), (weight, bias))
     full_weight, full_bias = torch.zeros_like(state.weight), torch.zeros_like(state.bias)
     full_weight[:, :, columns], full_bias[columns] = weight_grad, bias_grad
     return full_weight, full_bias
+
+
+def _mean_loss(logits: Tensor, y: Tensor, used: Tensor) -> Tensor:
+    """Mean cross-entropy [p] of each problem over the examples it uses [n, p], 0 without any; logits [n, p, c]."""
+    target = y[:, None].expand(-1, logits.shape[1])
+    if logits.shape[2] == 1:
+        losses = torch.nn.functional.binary_cross_entropy_with_logits(
+            logits[..., 0], target.to(logits.dtype), reduction="none"
+        )
+    else:
+        losses = torch.nn.functional.cross_entropy(logits.movedim(2, 1), target, reduction="none")
+    return (losses * used).sum(0) / used.sum(0).clamp(min=1)
 
 
 def _raw(weight: Tensor, bias: Tensor, center: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:

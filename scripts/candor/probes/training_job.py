@@ -54,7 +54,7 @@ class _Layer(NamedTuple):
     biases: list[Tensor]
     tables: list[pa.Table]
     thresholds: dict[str, dict[str, float]]
-    metrics: dict[str, float]
+    auroc: float
     best_epochs: dict[str, int]
 
 
@@ -82,7 +82,8 @@ def train_probe(
         progress.update(number)
     header = _header(job, task_id, layers)
     for name, found in zip(map(str, layers), done, strict=True):
-        header.thresholds[name], header.metrics[name] = found.thresholds, found.metrics
+        header.thresholds[name] = found.thresholds
+        header.metrics[name] = {"cross_validated_auroc": found.auroc}
         header.best_epochs[name] = found.best_epochs
     saved = SavedProbe(stack([found.weights for found in done]), stack([found.biases for found in done]), header)
     return Trained(saved, pa.concat_tables([t for found in done for t in found.tables]), len(train.rows) - len(usable))
@@ -95,24 +96,23 @@ def _train_layer(job: _Job, layer: int) -> _Layer:
     weights, biases = _of_seeds(fitted, problems, task.seeds)
     own = out_of_fold_logits(features, fitted, problems, job.family, job.probe, job.assigned)
     on_control = part_scores(job.control, task.seeds, weights, biases, layer, job.probe, job.family)
-    found = _Layer(weights, biases, [], {}, {}, {})
+    scores, probabilities = class_scores(own.double().numpy(), job.probe.family)
+    out_of_fold = score_table(
+        [train.rows[i] for i in job.usable],
+        train.name,
+        task.classes,
+        job.monitor,
+        scores,
+        probabilities,
+        layer,
+        task.seeds[0],
+        job.assigned,
+        statuses=[train.statuses[i] for i in job.usable],
+        n_tokens=[train.n_tokens[i] for i in job.usable],
+    )
+    auroc_of_folds = round(_mean_auroc(scores, job.y.numpy(), len(task.classes)), 6)
+    found = _Layer(weights, biases, [out_of_fold], {}, auroc_of_folds, {})
     for seed in task.seeds:
-        scores, probabilities = class_scores(own[seed].double().numpy(), job.probe.family)
-        found.metrics[str(seed)] = round(_mean_auroc(scores, job.y.numpy(), len(task.classes)), 6)
-        table = score_table(
-            [train.rows[i] for i in job.usable],
-            train.name,
-            task.classes,
-            job.monitor,
-            scores,
-            probabilities,
-            layer,
-            seed,
-            job.assigned,
-            statuses=[train.statuses[i] for i in job.usable],
-            n_tokens=[train.n_tokens[i] for i in job.usable],
-        )
-        found.tables.append(table)
         scores, probabilities = on_control[seed]
         table = score_table(
             job.control.rows,

@@ -2,7 +2,7 @@
 
 Every family's score is a pooling of per-token projections w·a, plus a bias, so a family is little more than `pool`:
 
-- `FEATURES`: `tokens`, or `mean` where the score depends on the mean activation alone.
+- `FEATURES`: `tokens`; `mean` or `last` where the score is that of the mean activation, or the last token's.
 - `PROJECTIONS`: how many projections of each token it reads.
 - `pool(z, mask, probe, width)`: z [n, t, PROJECTIONS, p] float, mask [n, t] bool (real tokens first, at least one in
   each row), the probe's config and the width of the activations; returns scores [n, p], without the bias. The last

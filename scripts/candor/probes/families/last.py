@@ -4,7 +4,7 @@ from torch import Tensor
 
 from candor.config.probes import Last
 
-FEATURES = "tokens"
+FEATURES = "last"
 PROJECTIONS = 1
 
 

@@ -1,10 +1,14 @@
-"""Mean over tokens of the token scores, which is the score of the mean activation."""
+"""Mean over tokens of the token scores.
+
+The function is that of `mean_then_linear`, linear in the mean activation; training differs in the scale of its inputs,
+which are standardised over tokens here and over examples' means there.
+"""
 
 from torch import Tensor
 
 from candor.config.probes import Mean
 
-FEATURES = "mean"
+FEATURES = "tokens"
 PROJECTIONS = 1
 
 

@@ -1,0 +1,236 @@
+"""The tiny study through the whole graph, in two folders: all that a build owes is there, and twice it is the same.
+
+One build is checked for everything that every build owes; the other, in a folder of another name and without the
+secret in its environment, only for being the same to the last byte.
+"""
+
+import csv
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from candor import provenance, tables
+from candor.schemas.base import TableSchema
+from candor.schemas.dataset import DATASET
+from candor.schemas.experiment import EXPERIMENT, SHUFFLED_FAMILY
+from candor.schemas.metric import METRIC
+from candor.schemas.score import SCORE
+from candor.schemas.source import SOURCE
+from tests.tiny.study import Project, planned
+
+pytestmark = pytest.mark.slow
+
+SECRET = "hf_PlantedTokenThatNoFileMayHold0123456789"
+FIGURES = ("comparison", "roc", "layers", "labels", "words", "variations")
+CONTRACTS: dict[str, TableSchema] = {
+    "sources": SOURCE,
+    "data": DATASET,
+    "scores": SCORE,
+    "experiments": EXPERIMENT,
+    "metrics": METRIC,
+}
+"""Stage, which is the first folder under results/ -> what its tables look like."""
+JOBS = {
+    "fetch_model": 1,
+    "fetch_source": 3,
+    "build_dataset": 3,
+    "check_dataset": 3,
+    "check_parts": 4,
+    "extract_activations": 3,
+    "train_probe": 4,
+    "train_text": 1,
+    "select_probe": 1,
+    "score_probes": 2,
+    "score_text": 2,
+    "run_experiment": 2,
+    "measure": 1,
+    "draw_figure": 6,
+    "manifest": 1,
+}
+"""Jobs of each rule; check_parts has one for each two parts that must be apart."""
+
+
+class Built(NamedTuple):
+    """A project with its results, what a dry run announced before, and what the build said."""
+
+    project: Project
+    announced: str
+    said: str
+
+    @property
+    def results(self) -> Path:
+        """The folder of results."""
+        return self.project.folder / "results"
+
+    def artefacts(self, *suffixes: str) -> list[Path]:
+        """Results of these suffixes, or all; logs and benchmarks are none."""
+        paths = [self.results / name for name in sorted(self.project.results())]
+        return [path for path in paths if not suffixes or path.suffix in suffixes]
+
+
+def build(project: Project, **environment: str) -> Built:
+    announced = project.snakemake("--dry-run")
+    assert announced.returncode == 0, announced.stdout
+    made = project.snakemake(**environment)
+    assert made.returncode == 0, made.stdout
+    return Built(project, announced.stdout, made.stdout)
+
+
+@pytest.fixture(scope="module")
+def copies(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, Project]:
+    """The study in two folders, nothing built: model and data are the same files."""
+    first = Project.create(tmp_path_factory.mktemp("first") / "project")
+    return first, first.copy(tmp_path_factory.mktemp("second") / "the same study elsewhere")
+
+
+@pytest.fixture(scope="module")
+def built(copies: tuple[Project, Project]) -> Built:
+    """The study, built with a secret in the environment."""
+    return build(copies[0], HF_TOKEN=SECRET)
+
+
+@pytest.fixture(scope="module")
+def again(copies: tuple[Project, Project]) -> Built:
+    """The study, built in the other folder, whose name has spaces."""
+    return build(copies[1])
+
+
+def test_every_rule_makes_its_jobs_and_each_runs_once(built: Built) -> None:
+    counted: dict[str, int] = {}
+    for job in planned(built.announced):
+        rule = job.split()[0]
+        counted[rule] = counted.get(rule, 0) + 1
+    assert counted == JOBS
+    total = sum(JOBS.values()) + 1  # and the target
+    assert f"{total} of {total} steps (100%) done" in built.said
+
+
+def test_a_second_run_has_nothing_to_do(built: Built) -> None:
+    before = {path: path.stat().st_mtime_ns for path in built.artefacts()}
+    assert built.project.jobs() == set()
+    once_more = built.project.snakemake()
+    assert once_more.returncode == 0, once_more.stdout
+    assert "Nothing to be done" in once_more.stdout
+    assert {path: path.stat().st_mtime_ns for path in built.artefacts()} == before
+
+
+def test_the_same_study_in_another_folder_is_the_same_to_the_last_byte(built: Built, again: Built) -> None:
+    one, other = built.project.results(), again.project.results()
+    assert sorted(one) == sorted(other)
+    assert [name for name in one if one[name] != other[name]] == []
+
+
+def test_every_figure_is_there_with_its_numbers_and_its_provenance(built: Built) -> None:
+    expected = {f"{figure}.{kind}" for figure in FIGURES for kind in ("pdf", "png", "csv", "json")}
+    folder = built.results / "figures"
+    assert {path.name for path in folder.iterdir()} == expected | {"SHA256SUMS"}
+    assert all((folder / f"{figure}.pdf").read_bytes().startswith(b"%PDF") for figure in FIGURES)
+    assert all((folder / f"{figure}.png").read_bytes().startswith(b"\x89PNG") for figure in FIGURES)
+
+
+@pytest.mark.parametrize("figure", FIGURES)
+def test_the_numbers_of_a_figure_come_with_intervals_and_counts(built: Built, figure: str) -> None:
+    path = built.results / "figures" / f"{figure}.csv"
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert rows
+    assert {"value", "low", "high", "n", "n_skipped"} <= set(rows[0])
+    for row in rows:
+        assert int(row["n"]) >= 0 and int(row["n_skipped"]) >= 0
+        if row["value"] and row["low"]:
+            # six significant digits
+            assert float(row["low"]) - 1e-5 <= float(row["value"]) <= float(row["high"]) + 1e-5
+
+
+def test_the_manifest_agrees_with_the_figures(built: Built) -> None:
+    checked = subprocess.run(
+        ["sha256sum", "-c", "results/figures/SHA256SUMS"], cwd=built.project.folder, capture_output=True, text=True
+    )
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert checked.stdout.count(": OK\n") == 3 * len(FIGURES)
+
+
+def test_every_table_keeps_its_contract(built: Built) -> None:
+    found = built.artefacts(".parquet")
+    stages = {path.relative_to(built.results).parts[0] for path in found}
+    assert stages == set(CONTRACTS)
+    for path in found:
+        stage = path.relative_to(built.results).parts[0]
+        assert tables.read(path, CONTRACTS[stage]).num_rows > 0, path
+
+
+def test_every_artefact_says_what_made_it_from_which_files(built: Built) -> None:
+    artefacts = [path for path in built.artefacts() if path.name != "SHA256SUMS"]
+    assert {path.suffix for path in artefacts} == {".parquet", ".safetensors", ".json", ".pdf", ".png", ".csv"}
+    scripts = {path.name for path in (built.project.folder / "scripts").glob("*.py")}
+    for path in artefacts:
+        made = provenance.read(path)
+        assert made["script"] in scripts, path
+        assert re.fullmatch("[0-9a-f]{12,64}", made["code"]), path
+        assert made["spec"] and made["versions"], path
+        for name, digest in made["inputs"].items():
+            assert provenance.sha256(built.project.folder / name) == digest, f"{path} read another {name}"
+
+
+def test_every_job_leaves_a_log_and_its_costs(built: Built) -> None:
+    expected = re.findall(r"^ +(?:log|benchmark): (\S+)", built.announced, re.MULTILINE)
+    assert len(expected) == 2 * sum(JOBS.values())
+    assert [name for name in expected if not (built.project.folder / name).is_file()] == []
+
+
+def test_no_job_takes_more_than_4_gb(built: Built) -> None:
+    peaks = {}
+    for path in (built.results / "benchmarks").rglob("*.tsv"):
+        with path.open(encoding="utf-8", newline="") as file:
+            peaks[path.name] = max(float(row["max_rss"]) for row in csv.DictReader(file, delimiter="\t"))
+    assert peaks
+    assert {name: megabytes for name, megabytes in peaks.items() if megabytes >= 4000} == {}
+
+
+def test_no_secret_is_written_anywhere(built: Built) -> None:
+    assert SECRET not in built.said
+    folders = [built.results, built.project.folder / ".snakemake", Path(built.project.environment["CANDOR_CACHE"])]
+    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    assert len(files) > 100
+    assert [path for path in files if SECRET.encode() in path.read_bytes()] == []
+
+
+def test_no_result_names_a_folder_of_this_machine(built: Built) -> None:
+    places = [str(built.project.folder).encode(), str(Path.home()).encode() + b"/"]
+    found = [name for name, content in built.project.results().items() if any(place in content for place in places)]
+    assert found == []
+
+
+def test_selection_read_training_scores_alone(built: Built) -> None:
+    selection = built.results / "selections" / "stakes.json"
+    assert all(name.startswith("results/scores/stakes/train/") for name in provenance.read(selection)["inputs"])
+    for path in (built.results / "scores" / "stakes").glob("*@test/*.parquet"):
+        recorded = provenance.read(path)["inputs"]
+        assert recorded["results/selections/stakes.json"] == provenance.sha256(selection)
+
+
+def test_with_labels_permuted_a_probe_finds_nothing(built: Built) -> None:
+    table = tables.read(built.results / "experiments" / "sweep.parquet", EXPERIMENT).to_pylist()
+    control = [row for row in table if row["family"] == SHUFFLED_FAMILY and row["metric"] == "auroc"]
+    assert [row["layer"] for row in control] == [0, 1]
+    for row in control:
+        assert row["low"] < 0.5 < row["high"]
+        assert abs(row["value"] - 0.5) < 0.15
+
+
+def test_every_score_is_of_a_known_example_once_per_monitor(built: Built) -> None:
+    """What the score contract cannot say: no monitor leaves an example of a part out, scored or not."""
+    for part in ("pairs@test", "dialogues@test"):
+        dataset, split = part.split("@")
+        rows = tables.read(built.results / "data" / f"{dataset}.parquet", DATASET).to_pylist()
+        ids = sorted(row["example_id"] for row in rows if row["split"] == split)
+        for path in (built.results / "scores" / "stakes" / part).iterdir():
+            found: dict[str, list[str]] = {}
+            for row in tables.read(path, SCORE).to_pylist():
+                key = json.dumps([row["monitor"], row["layer"], row["seed"]])
+                found.setdefault(key, []).append(row["example_id"])
+            assert all(sorted(examples) == ids for examples in found.values()), path

@@ -1,0 +1,184 @@
+"""What is promised of the data that ships, measured (docs/data.md): its size, its form, that words alone do not tell
+its labels, and that no text stands in it twice."""
+
+import json
+from collections import Counter
+from itertools import combinations_with_replacement
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import resources
+from candor.config.baselines import Baseline
+from candor.data.building import normalised
+
+LANGUAGES = {"English": 240, "German": 60, "French": 60, "Spanish": 60}
+PAIR_KEYS = {
+    "pair_id",
+    "topic",
+    "role_of_user",
+    "impact_factor",
+    "prompt_style",
+    "tone",
+    "language",
+    "length",
+    "high",
+    "low",
+    "rating_high",
+    "rating_low",
+}
+DIALOGUE_KEYS = {"ids", "pair_id", "inputs", "labels", "scale_labels", "topic", "setting"}
+REQUEST_KEYS = {"id", "prompt", "kind", "language"}
+VALUES = {
+    "prompt_style": {"question", "response to situation", "third person", "character perspective", "prompt to llm"},
+    "tone": {"angry", "vulnerable", "overly polite", "casual"},
+    "language": set(LANGUAGES),
+    "length": {"very short", "short", "medium", "long"},
+}
+WORDS = {"very short": (12, 32), "short": (35, 70), "medium": (75, 130), "long": (150, 250)}
+
+
+def fields(source: str) -> list[dict[str, Any]]:
+    return [row.fields for row in resources.raw_rows(source)]
+
+
+class TestFiles:
+    def test_every_shipped_row_is_read_by_the_default_study(self) -> None:
+        shipped = {
+            path.relative_to(resources.ROOT / "resources").as_posix()
+            for folder in ("stakes", "everyday")
+            for path in (resources.ROOT / "resources" / folder).iterdir()
+        }
+        read = [file for source in resources.CONFIG["sources"].values() for file in source["files"]]
+        assert sorted(read) == sorted(shipped)
+
+    def test_a_line_is_an_object_in_plain_characters(self) -> None:
+        for path in sorted(Path(resources.ROOT, "resources").rglob("*.jsonl")):
+            text = path.read_text(encoding="utf-8")
+            assert text.endswith("\n") and "\r" not in text and "\\u" not in text, path
+            assert all(isinstance(json.loads(line), dict) for line in text.splitlines()), path
+
+    @pytest.mark.parametrize(
+        ("source", "keys"),
+        [("stakes-pairs", PAIR_KEYS), ("stakes-dialogues", DIALOGUE_KEYS), ("everyday", REQUEST_KEYS)],
+    )
+    def test_keys(self, source: str, keys: set[str]) -> None:
+        for row in resources.raw_rows(source):
+            assert set(row.fields) == keys, row.origin
+            empty = [name for name, value in row.fields.items() if value in ("", None) or value == []]
+            assert not empty, row.origin
+
+    def test_no_text_stands_twice(self) -> None:
+        rows = [row for dataset in resources.DATASETS for row in resources.examples(dataset)]
+        texts = Counter(normalised(row["messages"]) for row in rows)
+        assert [text for text, count in texts.items() if count > 1] == []
+        ids = Counter(row["example_id"] for row in rows)
+        assert [id for id, count in ids.items() if count > 1] == []
+
+
+class TestPairs:
+    PAIRS = fields("stakes-pairs")
+
+    def test_how_many_in_each_language(self) -> None:
+        counts = Counter(pair["language"] for pair in self.PAIRS)
+        assert set(counts) == set(LANGUAGES)
+        assert all(counts[language] >= least for language, least in LANGUAGES.items())
+
+    def test_every_cell_of_the_heatmaps_has_its_pairs(self) -> None:
+        shown = resources.CONFIG["experiments"]["variations"]["attributes"]
+        assert sorted(shown) == sorted(VALUES)
+        for attribute in shown:
+            counts = Counter(pair[attribute] for pair in self.PAIRS)
+            assert set(counts) == VALUES[attribute]
+            assert min(counts.values()) >= 60, (attribute, counts)
+
+    def test_the_attributes_are_not_tied_to_each_other(self) -> None:
+        for one, other in (("prompt_style", "tone"), ("tone", "length"), ("prompt_style", "length")):
+            cells = {(pair[one], pair[other]) for pair in self.PAIRS}
+            assert len(cells) == len(VALUES[one]) * len(VALUES[other]), (one, other)
+        for attribute in ("prompt_style", "tone", "length"):
+            for language in LANGUAGES:
+                assert {pair[attribute] for pair in self.PAIRS if pair["language"] == language} == VALUES[attribute]
+
+    def test_both_sides_of_a_pair_are_about_as_long(self) -> None:
+        for pair in self.PAIRS:
+            high, low = len(pair["high"].split()), len(pair["low"].split())
+            assert abs(high - low) <= max(3, 0.15 * max(high, low)), pair["pair_id"]
+            least, most = WORDS[pair["length"]]
+            assert least <= high <= most and least <= low <= most, pair["pair_id"]
+
+    def test_neither_side_is_longer_on_the_whole(self) -> None:
+        high, low = (sum(len(pair[side].split()) for pair in self.PAIRS) for side in ("high", "low"))
+        assert abs(high / low - 1) < 0.03
+
+    def test_ratings_leave_no_doubt(self) -> None:
+        assert {pair["rating_high"] for pair in self.PAIRS} <= {8, 9, 10}
+        assert {pair["rating_low"] for pair in self.PAIRS} <= {1, 2, 3}
+
+
+class TestDialogues:
+    DIALOGUES = fields("stakes-dialogues")
+
+    def test_how_many_and_both_labels_in_every_scene(self) -> None:
+        assert len(self.DIALOGUES) >= 160
+        labels: dict[str, list[str]] = {}
+        for dialogue in self.DIALOGUES:
+            labels.setdefault(dialogue["pair_id"], []).append(dialogue["labels"])
+        assert {tuple(sorted(each)) for each in labels.values()} == {("high-stakes", "low-stakes")}
+
+    def test_two_to_six_turns_that_take_turns_after_an_optional_system_prompt(self) -> None:
+        for dialogue in self.DIALOGUES:
+            roles = [message["role"] for message in dialogue["inputs"]]
+            turns = roles[1:] if roles[0] == "system" else roles
+            assert 2 <= len(turns) <= 6, dialogue["ids"]
+            assert turns == (["user", "assistant"] * 3)[: len(turns)], dialogue["ids"]
+
+    def test_ratings_agree_with_labels(self) -> None:
+        for dialogue in self.DIALOGUES:
+            high = dialogue["labels"] == "high-stakes"
+            assert dialogue["scale_labels"] in ((8, 9, 10) if high else (1, 2, 3)), dialogue["ids"]
+
+
+def test_everyday_requests_are_many_and_in_every_language() -> None:
+    requests = fields("everyday")
+    assert len(requests) >= 400
+    counts = Counter(request["language"] for request in requests)
+    assert set(counts) == set(LANGUAGES) and min(counts.values()) >= 40
+    assert min(Counter(request["kind"] for request in requests).values()) >= 20
+
+
+class TestWordsAlone:
+    def test_the_measured_baseline_is_that_of_the_study(self) -> None:
+        assert Baseline(kind="tfidf") == resources.BASELINE
+        assert resources.TASK.get("folds", 5) == resources.N_FOLDS
+
+    def test_they_do_not_tell_the_stakes_of_a_prompt(self) -> None:
+        pairs = resources.examples("stakes-pairs")
+        margins = resources.out_of_fold(pairs)
+        assert margins.shape == (len(pairs), 3)
+        assert resources.auroc(pairs, margins).high <= 0.80
+        for language in LANGUAGES:
+            at = [i for i, row in enumerate(pairs) if row["attributes"]["language"] == language]
+            assert resources.auroc([pairs[i] for i in at], margins[at]).value <= 0.80, language
+
+    def test_nor_do_a_user_s_words_tell_that_of_a_dialogue(self) -> None:
+        """The assistant's do, by warning; docs/data.md says how far."""
+        dialogues = resources.without_role(resources.examples("stakes-dialogues"), "assistant")
+        assert resources.auroc(dialogues, resources.out_of_fold(dialogues)).value <= 0.80
+
+
+class TestLikeness:
+    def test_no_text_is_nearly_another_within_or_across_the_files(self) -> None:
+        for dataset in resources.DATASETS:
+            similarity = resources.CONFIG["datasets"][dataset].get("similarity", resources.NEAR)
+            assert similarity == resources.NEAR
+        found = resources.near_duplicates([row for name in resources.DATASETS for row in resources.examples(name)])
+        assert found.leaks == []
+
+    @pytest.mark.slow
+    def test_no_text_means_nearly_the_same_as_one_of_another_group(self) -> None:
+        pytest.importorskip(resources.EMBEDDER, reason="the sentence embedder of requirements-weights.lock is absent")
+        for one, other in combinations_with_replacement(resources.DATASETS, 2):
+            most = resources.closest(one, other)
+            assert most.cosine < 0.85, most

@@ -1,0 +1,234 @@
+"""An edit reruns exactly what depends on it: this table is the product's promise."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.tiny.study import Project
+
+pytestmark = pytest.mark.slow  # the first test builds the study
+
+MANIFEST = {"manifest"}
+
+
+def figures(*names: str) -> set[str]:
+    """Drawings, and the manifest that lists them."""
+    return {f"draw_figure {name}" for name in names} | MANIFEST
+
+
+def gates(*parts: str) -> set[str]:
+    """The gates between parts."""
+    return {f"check_parts {pair}" for pair in parts}
+
+
+def of_layers(*shards: str) -> set[str]:
+    """Extractions with the study's capture."""
+    return {f"extract_activations tiny {shard}" for shard in shards}
+
+
+MEASURED = {"measure stakes"} | figures("comparison", "roc", "words")
+SCORES_OF_PAIRS = {"score_probes stakes pairs@test", "score_text stakes pairs@test tfidf"}
+SCORES_OF_DIALOGUES = {"score_probes stakes dialogues@test", "score_text stakes dialogues@test tfidf"}
+SWEEP = {"run_experiment sweep"} | figures("layers")
+TRANSFER = {"run_experiment transfer"} | figures("variations")
+# one of the two experiments works at the layer that was selected
+SELECTED = {"select_probe stakes"} | SCORES_OF_PAIRS | SCORES_OF_DIALOGUES | MEASURED | TRANSFER
+PROBES = {f"train_probe stakes {probe}" for probe in ("difference_of_means", "logistic", "mean", "softmax")}
+TEXT = {"train_text stakes tfidf"}
+LABELS = figures("labels")
+DRAWN = figures("comparison", "roc", "layers", "labels", "words", "variations")
+
+GATES_OF_PAIRS = {"check_dataset pairs"} | gates(
+    "pairs@train everyday@test", "pairs@train dialogues@test", "everyday@test pairs@test"
+)
+GATES_OF_DIALOGUES = {"check_dataset dialogues"} | gates("pairs@train dialogues@test", "everyday@test dialogues@test")
+GATES = GATES_OF_PAIRS | GATES_OF_DIALOGUES | {"check_dataset everyday"}
+
+LEARNT_FROM_PROBES = PROBES | SELECTED | SWEEP
+LEARNT = LEARNT_FROM_PROBES | TEXT
+EXTRACTED = of_layers("pairs 000-of-001", "dialogues 000-of-001", "everyday 000-of-001") | LEARNT_FROM_PROBES
+PAIRS = {"build_dataset pairs"} | GATES_OF_PAIRS | of_layers("pairs 000-of-001") | LEARNT | LABELS
+DIALOGUES = (
+    {"build_dataset dialogues"}
+    | GATES_OF_DIALOGUES
+    | of_layers("dialogues 000-of-001")
+    | SCORES_OF_DIALOGUES
+    | MEASURED
+    | LABELS
+)
+EVERYDAY = (
+    {"build_dataset everyday", "check_dataset everyday"}
+    | gates("pairs@train everyday@test", "everyday@test pairs@test", "everyday@test dialogues@test")
+    | of_layers("everyday 000-of-001")
+    | LEARNT
+    | LABELS
+)
+DATA = {f"build_dataset {id}" for id in ("pairs", "dialogues", "everyday")} | GATES | EXTRACTED | TEXT | LABELS
+SOURCES = {f"fetch_source {id}" for id in ("pairs", "dialogues", "everyday")} | DATA
+MODEL = {"fetch_model tiny"} | EXTRACTED
+EVERYTHING = SOURCES | MODEL
+
+ANOTHER_SET = (
+    {"fetch_source more", "build_dataset more", "check_dataset more"}
+    | gates("pairs@train more@test", "everyday@test more@test")
+    | of_layers("more 000-of-001")
+    | {"score_probes stakes more@test", "score_text stakes more@test tfidf"}
+    | MEASURED
+    | LABELS
+)
+QUICK = (
+    {"build_dataset pairs-plain", "check_dataset pairs-plain"}
+    | gates("pairs-plain@train everyday@test", "everyday@test pairs-plain@test")
+    | of_layers("pairs-plain 000-of-001")
+    | {"train_probe stakes-plain logistic", "train_text stakes-plain tfidf", "select_probe stakes-plain"}
+    | {"score_probes stakes-plain pairs-plain@test", "score_text stakes-plain pairs-plain@test tfidf"}
+    | {"measure stakes-plain"}
+    | figures("plain")
+)
+
+CONFIG, CODE = "config.yaml", "scripts/candor"
+EDITS: dict[str, tuple[str, str, str, set[str]]] = {
+    # what is computed stays the same
+    "no edit": (CONFIG, "models:", "models:", set()),
+    "a comment in the config": (CONFIG, "models:", "# a comment\nmodels:", set()),
+    "the order of keys": (CONFIG, "family: logistic\n    c: 0.01", "c: 0.01\n    family: logistic", set()),
+    "a default written out": (CONFIG, "    c: 0.01", "    c: 0.01\n    intercept: false", set()),
+    "the layout of the config": (CONFIG, "layers: [0]", "layers:\n      - 0", set()),
+    "a number written otherwise": (CONFIG, "c: 0.01", "c: 1.0e-2", set()),
+    "a probe that no task trains": (CONFIG, "probes:\n", "probes:\n  last: {family: last}\n", set()),
+    "a figure that is not of this run": (CONFIG, "title: Plain requests", "title: Plain", set()),
+    "a figure's caption, which the report prints": (CONFIG, "title: Probes}", "title: Probes, caption: All}", set()),
+    "a comment in a script": ("scripts/train_probe.py", "    args = ", "    # read\n    args = ", set()),
+    "a module's docstring": (f"{CODE}/tables.py", "written whole or not at all", "written whole", set()),
+    "a function's docstring": (f"{CODE}/probes/selection.py", "The selection of a task", "What is selected", set()),
+    "the layout of code": (f"{CODE}/metrics/points.py", "\ndef auroc(", "\n\n\ndef auroc(", set()),
+    "quotes in code": ("scripts/measure.py", '"--task"', "'--task'", set()),
+    "a module that nothing imports": (f"{CODE}/unused.py", "", "X = 1\n", set()),
+    "a transform that no figure's data passes": (
+        f"{CODE}/data/transforms/subset.py",
+        "            yield example",
+        "            yield example  # kept\n            continue",
+        set(),
+    ),
+    "a family that no task trains": (f"{CODE}/probes/families/attention.py", "import ", "import json\nimport ", set()),
+    "a check across sections of the config": (f"{CODE}/config/study.py", "closes a cycle", "goes in circles", set()),
+    "the audit": (f"{CODE}/audit.py", "has not made it", "did not make it", set()),
+    # the config: models and what is read from them
+    "a file of a model's folder": ("model/config.json", '"vocab_size"', '"own": 1,\n  "vocab_size"', MODEL),
+    "a model's name, which figures print": (CONFIG, "name: Tiny Llama", "name: Small Llama", MODEL),
+    "a model's dtype": (CONFIG, "dtype: float32", "dtype: bfloat16", EXTRACTED),
+    "a capture's layers": (CONFIG, "layers: [0]", "layers: [1]", EXTRACTED),
+    "a capture's cap on tokens": (CONFIG, "max_tokens: 128", "max_tokens: 64", EXTRACTED),
+    "shards of one dataset": (
+        CONFIG,
+        "shards: {}",
+        "shards: {pairs: 2}",
+        # scores of the part pairs@test read them as well; the text baseline reads no activations
+        of_layers("pairs 000-of-002", "pairs 001-of-002") | LEARNT_FROM_PROBES,
+    ),
+    # the config: data
+    "a row of a local file": ("data/pairs.jsonl", "Tell me", "Tell us", {"fetch_source pairs"} | PAIRS),
+    "a dataset's split": (CONFIG, "test: 0.25, seed: 0", "test: 0.25, seed: 1", PAIRS),
+    "a transform's option": (CONFIG, "label: everyday", "label: benign", EVERYDAY),
+    "a pair of texts that may be alike": (
+        CONFIG,
+        "transform: stakes_rows, split: test}",
+        "transform: stakes_rows, split: test, allow_near: [[d00.high-stakes, d01.high-stakes]]}",
+        GATES_OF_DIALOGUES,
+    ),
+    "the similarity of near-duplicates": (
+        CONFIG,
+        "    split: {test",
+        "    similarity: 0.9\n    split: {test",
+        GATES_OF_PAIRS,
+    ),
+    # the config: monitors
+    "one probe's epochs": (CONFIG, "mean, epochs: 5", "mean, epochs: 6", {"train_probe stakes mean"} | SELECTED),
+    "two values swapped": (
+        CONFIG,
+        "mean, epochs: 5, patience: 2",
+        "mean, epochs: 2, patience: 5",
+        {"train_probe stakes mean"} | SELECTED,
+    ),
+    "the probe of the experiments": (
+        CONFIG,
+        "c: 0.01",
+        "c: 0.02",
+        {"train_probe stakes logistic"} | SELECTED | SWEEP,
+    ),
+    "the text baseline": (CONFIG, "min_df: 1", "min_df: 2", TEXT | SELECTED | SWEEP),
+    # the config: tasks
+    "an evaluation set more": (
+        CONFIG,
+        "pairs@test, dialogues@test]",
+        "pairs@test, dialogues@test, more@test]",
+        ANOTHER_SET,
+    ),
+    "an evaluation set less": (CONFIG, "pairs@test, dialogues@test]", "pairs@test]", MEASURED | LABELS),
+    "a probe less": (CONFIG, "logistic, mean, softmax]", "logistic, mean]", SELECTED | LABELS),
+    "draws of the bootstrap": (CONFIG, "bootstrap: 200", "bootstrap: 300", MEASURED | SWEEP | TRANSFER | LABELS),
+    "seeds of the probes": (CONFIG, "seeds: [0, 1]", "seeds: [0, 1, 2]", PROBES | SELECTED | LABELS),
+    "the target false positive rate": (CONFIG, "target_fpr: 0.05", "target_fpr: 0.1", PROBES | SELECTED | LABELS),
+    "the folds": (CONFIG, "folds: 3", "folds: 4", LEARNT | LABELS),
+    # the config: experiments and figures
+    "an experiment's attributes": (CONFIG, "attributes: [topic, style]", "attributes: [style]", TRANSFER),
+    "a figure's title": (CONFIG, "title: ROC curves", "title: Curves", figures("roc")),
+    "a figure less": (CONFIG, "figures: [comparison, roc,", "figures: [comparison,", MANIFEST),
+    "a figure of another task": (CONFIG, "words, variations]", "words, variations, plain]", QUICK),
+    # code and shipped files
+    "the figures' style": ("resources/figures/style.mplstyle", "font.size: 8", "font.size: 9", DRAWN),
+    "code: sources": (f"{CODE}/sources.py", "TIMEOUT_S = 60", "TIMEOUT_S = 61", SOURCES),
+    "code: building of datasets": (f"{CODE}/data/building.py", "repeats: int", "repeats: float", DATA),
+    "code: one transform": (f"{CODE}/data/transforms/stakes_rows.py", '"ambiguous")', '"unclear")', DIALOGUES),
+    "code: leakage": (f"{CODE}/data/leakage.py", "SHOWN = 10", "SHOWN = 11", GATES),
+    "code: models": (f"{CODE}/models.py", "CONVERSION = 2", "CONVERSION = 3", MODEL),
+    "code: extraction": (f"{CODE}/activations/extraction.py", "[:24]", "[:25]", EXTRACTED),
+    "code: one family": (
+        f"{CODE}/probes/families/softmax.py",
+        "import ",
+        "import json\nimport ",
+        {"train_probe stakes softmax"} | SELECTED,
+    ),
+    "code: the text baseline": (
+        f"{CODE}/baselines/tfidf.py",
+        "import ",
+        "import this\nimport ",
+        TEXT | SELECTED | SWEEP,
+    ),
+    "code: selection": (f"{CODE}/probes/selection.py", "ddof=1", "ddof=0", SELECTED | SWEEP),
+    "code: metrics": (f"{CODE}/metrics/measuring.py", "import ", "import this\nimport ", MEASURED),
+    "code: one experiment": (f"{CODE}/experiments/layer_sweep.py", '"auroc", "accuracy"', '"accuracy", "auroc"', SWEEP),
+    "code: one figure": (f"{CODE}/figures/plots/roc.py", "import ", "import this\nimport ", figures("roc")),
+    "code: all figures": (f"{CODE}/figures/saving.py", "import ", "import this\nimport ", DRAWN),
+    "code: the manifest": ("scripts/write_manifest.py", "{digest}  {", "{digest} *{", MANIFEST),
+    "code: tables, which all stages read": (f"{CODE}/tables.py", "indent=1", "indent=2", EVERYTHING | DRAWN),
+}
+
+
+@pytest.fixture(scope="module")
+def planned(built: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A built copy for dry runs, which write nothing; whoever edits it puts the edit back."""
+    return built.copy(tmp_path_factory.mktemp("planned") / "project")
+
+
+@pytest.fixture
+def edited(planned: Project, request: pytest.FixtureRequest) -> Iterator[Project]:
+    """That copy with one edit of the table."""
+    file, old, new, _ = EDITS[request.param]
+    path = planned.folder / file
+    before = path.with_name(f"{path.name}.before") if path.exists() else None
+    if before:
+        path.rename(before)
+        planned.write(file, before.read_text(encoding="utf-8"))
+        planned.replace(file, old, new)
+    else:
+        planned.write(file, new)
+    yield planned
+    path.unlink()
+    if before:
+        before.rename(path)
+
+
+@pytest.mark.parametrize(("edited", "edit"), [(name, name) for name in EDITS], ids=list(EDITS), indirect=["edited"])
+def test_edit_reruns_exactly_what_depends_on_it(edited: Project, edit: str) -> None:
+    assert edited.jobs() == EDITS[edit][3]
