@@ -4,6 +4,8 @@ SHELL := bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# rules call python, and snakefmt calls shfmt: both are those of the environment, activated or not
+export PATH := $(abspath $(BIN)):$(PATH)
 CORES ?= $(shell $(PYTHON) -c 'import os; print(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())')
 # progress on the terminal: jobs done of all, and each running job's own lines; everything else is in results/logs/
 SNAKEMAKE = $(BIN)/snakemake --cores $(CORES) --quiet rules reason host

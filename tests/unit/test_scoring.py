@@ -93,7 +93,7 @@ def test_what_has_no_activations_has_a_status_and_no_score(tmp_path: Path) -> No
     assert [r["label"] for r in found] == [True, False, True, False, None, None]
 
 
-@pytest.mark.parametrize("family", ["max", "mean"])
+@pytest.mark.parametrize("family", ["max", "mean", "last", "mean_then_linear"])
 def test_a_score_is_the_familys_pooling_of_the_examples_own_rows(tmp_path: Path, family: str) -> None:
     part, probe = part_of(tmp_path), probe_of(family)
     weight, bias = probe.at(2, 7)
@@ -101,7 +101,8 @@ def test_a_score_is_the_familys_pooling_of_the_examples_own_rows(tmp_path: Path,
     examples = part.activations.layer(2).split(part.activations.lengths().tolist())
     for i in (0, 1, 4, 5):
         z = examples[i] @ weight[0, :, 0] + bias[0]
-        assert found[i]["score"] == pytest.approx((z.max() if family == "max" else z.mean()).item(), abs=1e-5)
+        expected = {"max": z.max(), "last": z[-1]}.get(family, z.mean())
+        assert found[i]["score"] == pytest.approx(expected.item(), abs=1e-5)
         assert found[i]["probability"] == pytest.approx(1 / (1 + np.exp(-found[i]["score"])))
         assert found[i]["n_tokens"] == len(examples[i])
 

@@ -15,7 +15,8 @@ def scores(features: Features, weight: Tensor, bias: Tensor, family: ModuleType,
     weight [projections, width, p] and bias [p], in the dtype of the features.
     """
     projections, width, problems = weight.shape
-    z = features.x @ weight.permute(1, 0, 2).reshape(width, projections * problems)
+    # as linear(), rows of weights: a third of the time of x @ columns for so few columns, backward included
+    z = torch.nn.functional.linear(features.x, weight.transpose(1, 2).reshape(projections * problems, width))
     lengths = features.lengths
     longest = int(lengths.max())
     mask = torch.arange(longest, device=z.device)[None, :] < lengths[:, None]

@@ -178,13 +178,14 @@ def _standardisation(features: Features, train: Tensor) -> tuple[Tensor, Tensor]
     Nothing of a left-out fold or of watched groups enters. A feature that does not vary keeps its scale.
     """
     shift = features.x[0].double()  # near the mean, so that the difference of squares below stays exact
-    sums, squares = torch.zeros(2, features.x.shape[1], train.shape[1], dtype=torch.float64)
+    of_examples = torch.zeros(2, len(train), features.x.shape[1], dtype=torch.float64)
     for start in range(0, len(train), STATISTICS_BLOCK):
         block = features.block(start, min(start + STATISTICS_BLOCK, len(train)))
-        used = train[start : start + STATISTICS_BLOCK].double().repeat_interleave(block.lengths, 0)
+        example = torch.arange(start, start + len(block.lengths)).repeat_interleave(block.lengths)
         x = block.x.double() - shift
-        sums += x.T @ used
-        squares += x.square().T @ used
+        of_examples[0].index_add_(0, example, x)
+        of_examples[1].index_add_(0, example, x.square_())
+    sums, squares = (each.T @ train.double() for each in of_examples)
     count = (train * features.lengths[:, None]).sum(0)
     center, second = sums / count + shift[:, None], squares / count
     variance = second - (sums / count).square()
