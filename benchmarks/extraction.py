@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--texts", type=int, default=400, help="texts, taken evenly from all that ship")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--layers", type=int, nargs="+", default=[10, 15, 20, 25])
+    parser.add_argument("--layers", type=int, nargs="+", default=[7, 15, 22])
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     logging.disable_progress_bar()

@@ -132,7 +132,7 @@ class Padded(nn.Module):
         self.probe, self.scale = probe, width**0.5
 
     def forward(self, a: Tensor, mask: Tensor) -> Tensor:
-        z = self.value(a).squeeze(2)
+        z: Tensor = self.value(a).squeeze(2)
         hidden = z.masked_fill(~mask, float("-inf"))
         lengths = mask.sum(1)
         name = self.probe.family
@@ -141,7 +141,7 @@ class Padded(nn.Module):
         if name == "softmax":
             return (hidden / self.probe.temperature).softmax(1).mul(z).sum(1)
         if name == "attention":
-            alpha = (self.query(a).squeeze(2) / self.scale).masked_fill(~mask, float("-inf")).softmax(1)
+            alpha: Tensor = (self.query(a).squeeze(2) / self.scale).masked_fill(~mask, float("-inf")).softmax(1)
             return (alpha * z).sum(1)
         if name == "rolling_mean_max":
             rows = [row[:n] for row, n in zip(z, lengths.tolist(), strict=True)]

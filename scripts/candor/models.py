@@ -103,7 +103,7 @@ def _weight_files(folder: Path) -> list[Path]:
         names = {"model.safetensors"}
     for name in sorted(names):
         if not (folder / name).exists():
-            raise ModelError(f"{folder}: holds no {name}; candor reads weights in the safetensors format only")
+            raise ModelError(f"{folder}: holds no {name}; candor reads no other format than safetensors")
     return [folder / name for name in sorted(names)]
 
 

@@ -63,7 +63,7 @@ def study(parameters: int) -> dict[str, Any]:
         "confounded": ["confounded@test", "clean@test", "reversed@test"],
         "shuffled": ["shuffled@test"],
     }
-    config = {
+    config: dict[str, Any] = {
         "models": {
             "planted": {
                 "source": "folder",

@@ -2,6 +2,7 @@
 
 import importlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -65,7 +66,10 @@ def check_pooled(chain: Chain, dataset: str, pool: str) -> None:
 
     Below zero, so that a row of zeros, which padding is, would be the largest.
     """
-    options = {"rolling_mean_max": {"window": WINDOW}, "softmax": {"temperature": TEMPERATURE}}
+    options: dict[str, dict[str, Any]] = {
+        "rolling_mean_max": {"window": WINDOW},
+        "softmax": {"temperature": TEMPERATURE},
+    }
     probe = TypeAdapter(Probe).validate_python({"family": pool, **options.get(pool, {})})
     family = importlib.import_module(f"candor.probes.families.{pool}")
     part = read_part(f"{dataset}@test", chain.folder / data_of(dataset), [chain.folder / activations_of(dataset)])

@@ -149,7 +149,8 @@ def chances(law: Law, label: int) -> Array:
 def drawn(law: Law, label: int, texts: int, rng: np.random.Generator) -> Array:
     """Texts as indices of tokens: int64 [texts, WORDS]."""
     cells = rng.choice(4, size=(texts, WORDS), p=chances(law, label).reshape(4, -1).sum(1))
-    return cells * 2 * VALUES + rng.integers(0, 2 * VALUES, size=(texts, WORDS))
+    within = rng.integers(0, 2 * VALUES, size=(texts, WORDS))
+    return np.asarray(cells * 2 * VALUES + within)
 
 
 def text(tokens: Sequence[int], twice: bool) -> str:
@@ -195,7 +196,7 @@ def moments(law: Law, layer: int) -> tuple[Array, Array]:
 def best_direction(law: Law, layer: int) -> Array:
     """The linear score with the highest AUROC, float64 [WIDTH]: Fisher's, which is Bayes's where covariances agree."""
     means, covariances = moments(law, layer)
-    return np.linalg.pinv(covariances.mean(0), rcond=1e-9) @ (means[1] - means[0])
+    return np.asarray(np.linalg.pinv(covariances.mean(0), rcond=1e-9) @ (means[1] - means[0]))
 
 
 def auroc_of(direction: Array, law: Law, layer: int) -> float:

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from candor.activations import extraction, hooks
+from candor.chat_text import Encoded, encode
 from candor.data import building
 from candor.probes import scoring
 from tests.planted import subject
@@ -74,11 +75,10 @@ def test_padding_on_the_left_that_the_reader_does_not_expect_is_noticed(
 
 
 def test_padding_that_is_stored_is_noticed(fresh: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = extraction.encode
     length = 2 * subject.WORDS + 1
 
-    def padded(*arguments: Any) -> Any:
-        encoded = real(*arguments)
+    def padded(*arguments: Any) -> Encoded:
+        encoded = encode(*arguments)
         missing = length - len(encoded.token_ids)
         return encoded._replace(
             token_ids=encoded.token_ids + [1] * missing, roles=encoded.roles + encoded.roles[-1:] * missing
@@ -97,7 +97,8 @@ def test_padding_that_a_pooling_sees_is_noticed(extracted: Chain, monkeypatch: p
     real = family.pool
 
     def unmasked(z: torch.Tensor, mask: torch.Tensor, probe: Any, width: int) -> torch.Tensor:
-        return real(z, torch.ones_like(mask), probe, width)
+        pooled: torch.Tensor = real(z, torch.ones_like(mask), probe, width)
+        return pooled
 
     monkeypatch.setattr(family, "pool", unmasked)
     with pytest.raises(AssertionError):

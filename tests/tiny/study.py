@@ -143,7 +143,7 @@ captures:
     subject: tiny
     layers: [0]
     mean_layers: all
-    max_tokens: 128
+    max_tokens: 512
     batch_tokens: 1024
 probes:
   difference_of_means: {{family: difference_of_means}}

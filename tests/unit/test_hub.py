@@ -226,7 +226,7 @@ def test_a_model_of_the_hub_is_extracted_from_by_hand(place: Place, online: Ende
         ("no-commit.json", "hub model own/tiny: has no such revision; check `revision`"),
         ("no-model.json", "hub model own/none: does not exist, or is private; check `id`, or set HF_TOKEN"),
         ("gated.json", "hub model own/gated: access is gated; accept its terms on the hub and set HF_TOKEN"),
-        ("pickled.json", "holds no .safetensors file; candor reads no other format"),
+        ("pickled.json", "holds no model.safetensors; candor reads no other format"),
         ("no-split.parquet", 'own/rows, split validation: cannot be fetched (ValueError: Unknown split "validation"'),
         ("no-file.parquet", "hub dataset own/rows, file none.jsonl: has no such file; check `files`"),
         ("no-revision.parquet", "hub dataset own/rows: has no such revision; check `revision`"),

@@ -113,7 +113,7 @@ def test_other_formats_are_not_read(small: FolderModel) -> None:
     weights = Path(small.path, "model.safetensors")
     torch.save(load_file(weights), Path(small.path, "pytorch_model.bin"))
     weights.unlink()
-    with pytest.raises(ModelError, match=r"holds no \.safetensors file; candor reads no other format"):
+    with pytest.raises(ModelError, match=r"holds no model\.safetensors; candor reads no other format"):
         models.fetch(small)
 
 

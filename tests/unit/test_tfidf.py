@@ -143,7 +143,7 @@ def test_from_tables_to_score_tables(tmp_path: Path) -> None:
     tables.write(tmp_path / "d.parquet", rows, DATASET, {})
     tables.write(tmp_path / "c.parquet", [row("c", "everyday", "the tea is cold", "test")], DATASET, {})
     (tmp_path / "selection.json").write_text("{}")
-    task = {"classes": CLASSES, "capture": "c", "train": "d@train", "control": "c@test", "folds": 3}
+    task = {"classes": CLASSES, "train": "d@train", "control": "c@test", "folds": 3}
     spec = ["--spec", json.dumps({"tasks": task, "baselines": {"kind": "tfidf"}}), "--monitor", "tfidf"]
     model, trained, scored = (str(tmp_path / name) for name in ("m.safetensors", "train.parquet", "test.parquet"))
     data, control = ["--data", str(tmp_path / "d.parquet")], ["--control", str(tmp_path / "c.parquet")]

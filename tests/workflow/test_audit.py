@@ -53,11 +53,11 @@ class TestAudit:
         assert (said.status, said.lines) == (0, [])
 
     def test_it_changes_nothing(self, project: Project) -> None:
-        (project.folder / METRICS).unlink()
+        (project.folder / "results/figures/roc.csv").unlink()
         before = project.results()
-        Said(project)
+        assert Said(project).files() == {"results/figures/roc.csv"}
         assert project.results() == before
-        assert "measure stakes" in project.jobs()
+        assert project.jobs() == {"draw_figure roc", "manifest"}
 
     def test_a_config_edit_is_stale_with_old_and_new_value(self, project: Project) -> None:
         project.replace("config.yaml", "c: 0.01", "c: 0.02")
@@ -85,7 +85,7 @@ class TestAudit:
         project.replace("config.yaml", "models:", "# a comment\nmodels:")
         assert Said(project).status == 0
 
-    @pytest.mark.parametrize("kind", ["pdf", "png", "csv"])
+    @pytest.mark.parametrize("kind", ["pdf", "csv"])
     def test_a_figure_edited_by_hand_is_altered(self, project: Project, kind: str) -> None:
         figure = f"results/figures/roc.{kind}"
         with (project.folder / figure).open("ab") as file:

@@ -118,7 +118,7 @@ EDITS: dict[str, tuple[str, str, str, set[str]]] = {
     "a model's name, which figures print": (CONFIG, "name: Tiny Llama", "name: Small Llama", MODEL),
     "a model's dtype": (CONFIG, "dtype: float32", "dtype: bfloat16", EXTRACTED),
     "a capture's layers": (CONFIG, "layers: [0]", "layers: [1]", EXTRACTED),
-    "a capture's cap on tokens": (CONFIG, "max_tokens: 128", "max_tokens: 64", EXTRACTED),
+    "a capture's cap on tokens": (CONFIG, "max_tokens: 512", "max_tokens: 64", EXTRACTED),
     "shards of one dataset": (
         CONFIG,
         "shards: {}",

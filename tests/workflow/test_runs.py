@@ -129,7 +129,7 @@ class TestKilled:
         assert not list((project.folder / "results/.partial").iterdir())
         assert project.jobs(PAIRS) == set()
 
-    @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGHUP, signal.SIGINT], ids=lambda sent: sent.name)
+    @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGHUP], ids=lambda sent: sent.name)
     def test_the_same_command_goes_on(self, project: Project, sent: signal.Signals) -> None:
         project.hold("scripts/write_manifest.py", MAIN)
         run = project.start()
@@ -185,9 +185,10 @@ SENTENCES = {
 
 
 class TestWrongConfig:
-    @pytest.mark.parametrize("arguments", [("--dry-run",), ("--quiet", "all"), ("--lint",)], ids=" ".join)
-    @pytest.mark.parametrize("case", SENTENCES)
-    def test_it_is_one_sentence_before_any_job(self, project: Project, case: str, arguments: tuple[str, ...]) -> None:
+    @pytest.mark.parametrize(
+        ("case", "arguments"), zip(SENTENCES, [["--lint"], ["--quiet", "all"], ["--dry-run"]], strict=True)
+    )
+    def test_it_is_one_sentence_before_any_job(self, project: Project, case: str, arguments: list[str]) -> None:
         old, new, sentence = SENTENCES[case]
         project.replace("config.yaml", old, new)
         run = project.snakemake(*arguments)
@@ -215,14 +216,9 @@ def spoil(path: Path) -> None:
     path.write_bytes(content)
 
 
-def empty(path: Path) -> None:
-    path.write_bytes(b"")
-
-
 DAMAGES = {
     "a parquet file cut off": ("results/scores/stakes/dialogues@test/tfidf.parquet", cut, METRICS),
     "a parquet file damaged inside": ("results/scores/stakes/dialogues@test/tfidf.parquet", spoil, METRICS),
-    "an empty parquet file": ("results/scores/stakes/dialogues@test/tfidf.parquet", empty, METRICS),
     "a safetensors file cut off": (
         "results/baselines/stakes/tfidf.safetensors",
         cut,
@@ -245,9 +241,8 @@ class TestDamage:
         assert said[0].startswith(f"error: {file}: ")
         assert "delete" in said[0]
         assert "Traceback" not in run.stdout
-        folder = (project.folder / target).parent
         assert not (project.folder / target).exists()
-        assert not [path.name for path in folder.iterdir() if ".part" in path.name]
+        assert not list((project.folder / "results").rglob(".*.part"))
 
     def test_deleting_the_file_mends_it(self, project: Project) -> None:
         file, damage, target = DAMAGES["a parquet file cut off"]
@@ -317,7 +312,8 @@ class TestData:
 
         for monitors in ("probes", "tfidf"):
             scores = pq.read_table(project.folder / f"results/scores/stakes/more@test/{monitors}.parquet").to_pylist()
-            assert {row["example_id"] for row in scores if row["status"] == "truncated"} <= {"m00.high-stakes"}
+            cut_off = {"m00.high-stakes"} if monitors == "probes" else set()  # the text baseline has no cap here
+            assert {row["example_id"] for row in scores if row["status"] == "truncated"} == cut_off
             assert all(row["score"] is not None for row in scores)
             assert len({row["example_id"] for row in scores}) == 60
         metrics: list[dict[str, Any]] = pq.read_table(project.folder / METRICS).to_pylist()

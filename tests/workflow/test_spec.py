@@ -10,26 +10,19 @@ from tests.tiny.study import Project
 pytestmark = pytest.mark.slow  # the first test builds the study
 
 TITLES = [
-    "it's \"quoted\" and ''twice''",
-    "{braces} {{doubled}} {wildcards.figure} {0} {",
-    "$HOME `id` $(id) ; rm -f x & | > y \\ \\n %s !x #y ~ * ?",
-    "naïve Wahrheit, größer \u2028 \u200b",
-    "two\nlines\ttab\r",
-    '{"json": [1, {"a": "\'"}]}',
-    "null",
-    "true",
-    "",
+    "it's \"quoted\" and ''twice'', {braces} {{doubled}} {wildcards.figure} {0} {",
+    "$HOME `id` $(id) ; rm -f x & | > y \\ \\n %s !x #y ~ * ? <results>/x",
+    "naïve Wahrheit, größer \u2028 \u200b two\nlines\ttab\r",
+    '{"json": [1, {"a": "\'"}]} $x^2$ \\frac{1}{2',
     "--pdf /dev/null",
-    "<results>/x",
-    "$x^2$ \\frac{1}{2",
+    "",
 ]
 
 
-@pytest.mark.parametrize("half", [0, 1])
-def test_titles_reach_the_script_unharmed(project: Project, half: int) -> None:
+def test_titles_reach_the_script_unharmed(project: Project) -> None:
     config = yaml.safe_load(project.read("config.yaml"))
     names = config["run"]["figures"]
-    titles = dict(zip(names, TITLES[half * len(names) :], strict=False))
+    titles = dict(zip(names, TITLES, strict=True))
     for name, title in titles.items():
         config["figures"][name]["title"] = title
     project.write("config.yaml", yaml.safe_dump(config, allow_unicode=True))

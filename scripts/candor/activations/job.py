@@ -58,13 +58,7 @@ def by_hand(args: Namespace) -> dict[str, int]:
         found, folder = models.fetch_unchecked(hub)
         subject = models.load_folder(folder, device, dtype)
     try:
-        capture = Capture(
-            subject="by-hand",
-            hook=args.hook,
-            layers=args.layers,
-            store=args.store,
-            batch_tokens=auto_batch_tokens(device),
-        )
+        capture = Capture(subject="by-hand", hook=args.hook, layers=args.layers, store=args.store)
     except ValidationError as error:
         raise CandorError(f"--layers {error.errors()[0]['msg'].removeprefix('Value error, ')}") from None
     fetched = fetch(LocalSource(kind="local", files=[str(args.dataset)])).rows
@@ -104,6 +98,8 @@ def _extract(
     weights = subject.model.get_input_embeddings().weight
     text = subject.model.config.get_text_config()
     dtype = str(weights.dtype).removeprefix("torch.")
+    if capture.batch_tokens == "auto":
+        capture = capture.model_copy(update={"batch_tokens": auto_batch_tokens(str(weights.device.type))})
     facts = {"device": weights.device.type, "dtype": dtype, "threads": torch.get_num_threads()}
     made = provenance.record(__file__, args.code, args.spec, inputs, PACKAGES, **facts)
     made["script"] = "extract_activations.py"

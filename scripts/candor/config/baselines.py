@@ -8,7 +8,7 @@ from candor.config.base import Section
 
 
 class Baseline(Section):
-    """TF-IDF features and a linear classifier (STUDIES.md, B4), on the words of all turns; it reads texts to the end."""
+    """TF-IDF features and a linear classifier, on the words of all turns; it reads texts to their end."""
 
     kind: Literal["tfidf"] = Field(description="TF-IDF and a linear support vector classifier.")
     ngrams: tuple[PositiveInt, PositiveInt] = Field((1, 3), description="Shortest and longest word n-gram.")
