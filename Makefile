@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
 CORES ?= $(shell $(PYTHON) -c 'import os; print(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())')
 # progress on the terminal: jobs done of all, and each running job's own lines; everything else is in results/logs/
-SNAKEMAKE = $(BIN)/snakemake --cores $(CORES) --quiet rules reason host
+SNAKEMAKE = $(BIN)/snakemake --quiet rules reason host --cores $(CORES)
 .PHONY: help figures quick check test test-fast format install lock schema audit trace report clean
 
 help:
