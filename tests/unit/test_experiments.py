@@ -112,15 +112,18 @@ def test_a_layer_sweep_counts_examples_groups_and_the_skipped(tmp_path: Path) ->
 
 
 def test_shuffled_labels_are_near_one_half_at_every_layer_and_never_chosen(tmp_path: Path) -> None:
-    rows = layer_sweep.run(context_of(swept(tmp_path)))
+    context = context_of(swept(tmp_path))
+    rows, examples = layer_sweep.run(context), Examples(context)
+    y = permuted_by_group(examples.y, examples.groups, TASK.seed)
     chance = ((2 * PAIRS + 1) / (12 * PAIRS**2)) ** 0.5  # standard error of the AUROC of noise
     for each in by(rows, family=SHUFFLED_FAMILY, metric="auroc"):
+        scores = out_of_fold(examples.means(each["layer"]), y, examples.groups, examples.folds, context, TASK.seed)
+        assert each["value"] == pytest.approx(roc_auc_score(y, scores))
         assert abs(each["value"] - 0.5) < 4 * chance
     assert not any(each["chosen"] for each in by(rows, family=SHUFFLED_FAMILY))
 
 
 def test_the_shuffled_control_is_centred_on_one_half(tmp_path: Path) -> None:
-    """Out-of-fold AUROCs of freely permuted labels lie below one half; permuted by group they do not."""
     rows = pair_rows(PAIRS)
     context = context_of(write_part(tmp_path, "pairs@train", rows, {0: planted(rows, WIDTH, 0.0, 0)}))
     examples, found = Examples(context), []

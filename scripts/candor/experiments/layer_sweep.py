@@ -42,8 +42,8 @@ def run(context: Context) -> list[dict[str, Any]]:
 def permuted_by_group(labels: np.ndarray, groups: Sequence[str], seed: int) -> np.ndarray:
     """Labels [n] after groups of one size have changed places, and examples within each group.
 
-    Each group keeps the labels of some group, so that a left-out fold of pairs stays balanced: permuted freely, a fold
-    with more positives leaves fewer to train on, which pushes its scores down and the pooled AUROC below one half.
+    Each group has the labels of some group, so that folds of pairs stay balanced and the control is drawn as the
+    bootstrap over groups assumes.
     """
     rng = np.random.default_rng(seed)
     members: dict[str, list[int]] = {}
