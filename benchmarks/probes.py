@@ -1,6 +1,6 @@
 """Time candor's batched training of probes against one at a time, on activations of the default study's shape.
 
-PYTHONPATH=scripts python benchmarks/probes.py --epochs 3 --threads 2
+PYTHONPATH=scripts python benchmarks/probes.py --epochs 10 --threads 2
 
 Every trained family, 3 seeds and 4 layers. One at a time is what the stakes study did: a module and an optimiser per
 seed and layer, padded batches of 16 examples, gradients accumulated over 4 of them. Both train on the same examples for
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=120, help="mean length of a text")
     parser.add_argument("--width", type=int, default=576)
     parser.add_argument("--layers", type=int, default=4)
-    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--folds", type=int, default=0, help="train each fold's complement too, as train_probe does")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     args = parser.parse_args()

@@ -247,7 +247,7 @@ def _verify(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> None:
         if not path.exists() or path.stat().st_size != file["size"] or _known_sha256(path) != file["sha256"]:
             raise ModelError(
                 f"{path}: is not the file that fetch_model described; "
-                "delete the folder and results/models/, and run again"
+                "bring it back, or delete results/models/ to take it as it is now"
             )
 
 

@@ -186,7 +186,7 @@ SENTENCES = {
 
 class TestWrongConfig:
     @pytest.mark.parametrize(
-        ("case", "arguments"), zip(SENTENCES, [["--lint"], ["--quiet", "all"], ["--dry-run"]], strict=True)
+        ("case", "arguments"), list(zip(SENTENCES, [["--lint"], ["--quiet", "all"], ["--dry-run"]], strict=True))
     )
     def test_it_is_one_sentence_before_any_job(self, project: Project, case: str, arguments: list[str]) -> None:
         old, new, sentence = SENTENCES[case]
