@@ -29,7 +29,7 @@ from candor.probes.training import fit
 FAMILIES = ("mean_then_linear", "last", "mean", "max", "rolling_mean_max", "softmax", "attention")
 SEEDS = [0, 1, 2]
 BATCH, ACCUMULATED = 16, 4
-STRENGTH = 0.4
+STRENGTH = 0.05
 """Standard deviations by which each feature of a token that carries the direction is moved."""
 
 
