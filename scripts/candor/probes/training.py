@@ -4,8 +4,9 @@ AdamW with a cosine schedule, one gradient norm clipped per problem, early stopp
 held-out groups, and the best epoch's weights restored. A few held-out groups are soon all in order, long before the
 weights are good: of epochs with equal AUROC the one with the lowest loss over the same groups counts, while patience
 runs from the first of them. Batches are blocks of a fixed random order of the examples, in a new order each epoch,
-shared by all problems, so that each block is read once for all of them. Inputs are standardised inside the model by the mean and standard deviation of the rows that a problem trains on,
-which steers the optimiser only: the weights that are returned apply to raw activations.
+shared by all problems, so that each block is read once for all of them. Inputs are standardised inside the model by the
+mean and standard deviation of the rows that a problem trains on, which steers the optimiser only: the weights that are
+returned apply to raw activations.
 """
 
 import math
