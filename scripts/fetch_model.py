@@ -11,7 +11,7 @@ from candor import provenance, tables
 from candor.command import Command
 from candor.config.models import Model
 from candor.errors import speak
-from candor.models import fetch
+from candor.models import chat_template, fetch
 
 
 def main() -> None:
@@ -20,8 +20,11 @@ def main() -> None:
     args = parser.parse_args()
     model = TypeAdapter(Model).validate_python(args.spec["models"])
     facts = fetch(model)._asdict()
-    made = provenance.record(__file__, args.code, args.spec, inputs=[], packages=["torch", "transformers", "gguf"])
-    tables.write_json(args.output, {**facts, "name": model.name, "licence": model.licence}, made)
+    inputs = [Path(model.chat_template)] if model.chat_template else []
+    template = chat_template(inputs[0]) if inputs else None
+    made = provenance.record(__file__, args.code, args.spec, inputs, packages=["torch", "transformers", "gguf"])
+    own = {"name": model.name, "licence": model.licence, "chat_template": template}
+    tables.write_json(args.output, {**facts, **own}, made)
 
 
 if __name__ == "__main__":

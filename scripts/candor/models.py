@@ -64,6 +64,24 @@ def fetch(model: Model) -> Facts:
     return found
 
 
+def chat_template(path: Path) -> str:
+    """The text of a Jinja file; ModelError when it is none."""
+    from jinja2 import TemplateError, TemplateSyntaxError
+    from transformers.utils.chat_template_utils import render_jinja_template
+
+    try:
+        text = path.read_text(encoding="utf-8")
+        # by transformers, which knows tags of its own
+        render_jinja_template(conversations=[[{"role": "user", "content": "?"}]], chat_template=text)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelError(f"{path}: the chat template cannot be read ({error}); check `chat_template`") from None
+    except TemplateSyntaxError as error:
+        raise ModelError(f"{path} line {error.lineno}: not a Jinja template: {error.message}") from None
+    except TemplateError:
+        pass  # it may refuse this conversation, or want a tokenizer's tokens
+    return text
+
+
 def fetch_unchecked(model: Model) -> tuple[Facts, Path]:
     """The facts and the folder of a model whose shape the caller does not know."""
     revision = resolve("model", model.id, model.revision, ModelError) if isinstance(model, HubModel) else None
@@ -107,12 +125,57 @@ def _weight_files(folder: Path) -> list[Path]:
     return [folder / name for name in sorted(names)]
 
 
-def load(model: Model, facts: Mapping[str, Any]) -> Subject:
-    """Load a model that fetch_model has described; ModelError when the files are not those it described."""
+def load(model: Model, facts: Mapping[str, Any], adapter: Path | None = None) -> Subject:
+    """Load a model that fetch_model has described; ModelError when the files are not those it described.
+
+    `adapter` is the folder of a LoRA adapter, which is merged into the weights: it costs nothing while the model runs.
+    """
+    folder = folder_of(model, facts)
+    device, dtype = placement(model)
+    network = load_folder(folder, device, dtype).model
+    return Subject(network if adapter is None else _merged(network, adapter), tokenizer_of(folder, facts))
+
+
+def folder_of(model: Model, facts: Mapping[str, Any]) -> Path:
+    """The folder with a model's files; ModelError when they are not those that fetch_model described."""
     folder = _folder(model, facts["revision"])
     _verify(folder, facts["files"])
-    device = auto_device() if model.device == "auto" else model.device  # a run's frozen config has no auto
-    return load_folder(folder, device, auto_dtype(device) if model.dtype == "auto" else model.dtype)
+    return folder
+
+
+def placement(model: Model) -> tuple[str, str]:
+    """The device and the dtype that a model runs in; a run's frozen config has settled both."""
+    device = auto_device() if model.device == "auto" else model.device
+    return device, auto_dtype(device) if model.dtype == "auto" else model.dtype
+
+
+def tokenizer_of(folder: Path, facts: Mapping[str, Any]) -> "PreTrainedTokenizerBase":
+    """The tokenizer of a model's folder, with the chat template that the config gives in place of its own."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    if facts.get("chat_template") is not None:
+        tokenizer.chat_template = facts["chat_template"]
+    return tokenizer
+
+
+def adapter_files(adapter: Path | None) -> list[Path]:
+    """The files of an adapter's folder that bear on what it makes; none without an adapter."""
+    return [] if adapter is None else [adapter / "adapter_model.safetensors", adapter / "adapter_config.json"]
+
+
+def _merged(network: "PreTrainedModel", adapter: Path) -> "PreTrainedModel":
+    from peft import PeftModel
+
+    safetensors_header(adapter / "adapter_model.safetensors")  # says so where the file is not whole
+    try:
+        merged: PreTrainedModel = PeftModel.from_pretrained(network, adapter).merge_and_unload()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ModelError(
+            f"{adapter}: is no adapter of this model ({str(error).splitlines()[0]}); delete it to make it again"
+        ) from None
+    merged.eval()
+    return merged
 
 
 def load_folder(folder: Path | str, device: str, dtype: str) -> Subject:

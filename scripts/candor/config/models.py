@@ -16,6 +16,11 @@ class _Model(Section):
     width: int = Field(gt=0, description="Width of the residual stream; fetch_model stops when the weights disagree.")
     parameters: int = Field(gt=0, description="Number of parameters, each shared tensor counted once.")
     licence: str = Field("unknown", description="Licence of the weights.")
+    chat_template: str | None = Field(
+        None,
+        description="A Jinja file in place of the tokenizer's own chat template; a relative path starts at the "
+        "project's root. resources/chat_templates/reasoning.jinja keeps the reasoning of earlier turns.",
+    )
     device: Device = Field("auto", description="Where it runs; auto takes CUDA, then Apple's GPU, then the CPU.")
     dtype: Dtype = Field(
         "auto", description="Number format it computes in; auto takes bfloat16 where the hardware is fast at it."
