@@ -12,9 +12,13 @@ report: "report/workflow.rst"
 
 
 include: "rules/common.smk"
+include: "rules/inputs.smk"
 include: "rules/models.smk"
 include: "rules/sources.smk"
 include: "rules/data.smk"
+include: "rules/adapters.smk"
+include: "rules/generations.smk"
+include: "rules/verdicts.smk"
 include: "rules/activations.smk"
 include: "rules/probes.smk"
 include: "rules/baselines.smk"

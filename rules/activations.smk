@@ -3,7 +3,8 @@
 
 rule extract_activations:
     input:
-        model=lambda wildcards: f"results/models/{captured_model(wildcards)}.json",
+        model=base_model,
+        adapter=adapter_files,
         data="results/data/{dataset}.parquet",
     output:
         activations="results/activations/{capture}/{dataset}/{shard}.safetensors",
@@ -18,14 +19,16 @@ rule extract_activations:
         mem="4GB",
         runtime="4h",
     params:
-        spec=spec("captures/{capture}", lambda wildcards: f"models/{captured_model(wildcards)}"),
+        spec=spec("captures/{capture}", base_config),
         script=script("extract_activations.py"),
+        adapter=adapter_folder,
     shell:
         r"""
         python {params.script:q} \
             --spec {params.spec:q} \
             --code {params.script.code} \
             --model {input.model:q} \
+            --adapter {params.adapter:q} \
             --data {input.data:q} \
             --shard {wildcards.shard} \
             --threads {threads} \

@@ -8,6 +8,7 @@ results/leakage/{part}/{other}.json, which consumers take as ancient(): they sto
 rule build_dataset:
     input:
         origin=origin_of,
+        examples=answered_by,
     output:
         data="results/data/{dataset}.parquet",
     log:
@@ -21,13 +22,14 @@ rule build_dataset:
         runtime="30m",
     params:
         spec=spec(only("datasets/{dataset}", Recipe)),
-        script=script("build_dataset.py", transform_of),
+        script=script("build_dataset.py", transforms_of),
     shell:
         r"""
         python {params.script:q} \
             --spec {params.spec:q} \
             --code {params.script.code} \
             --origin {input.origin:q} \
+            --examples {input.examples:q} \
             --output {output.data:q} \
             &>{log:q}
         """

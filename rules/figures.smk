@@ -13,6 +13,8 @@ rule draw_figure:
         scores=figure_input("scores"),
         datasets=figure_input("datasets"),
         experiment=figure_input("experiment"),
+        comparisons=figure_input("comparisons"),
+        histories=figure_input("histories"),
         selection=figure_input("selection"),
         model=figure_input("model"),
         style="resources/figures/style.mplstyle",
@@ -37,10 +39,7 @@ rule draw_figure:
         mem="2GB",
         runtime="10m",
     params:
-        spec=spec(
-            "figures/{figure}[plot,title,task,experiment]",
-            figure_config,
-        ),
+        spec=spec("figures/{figure}[plot,title,task,experiment,comparisons,adapters]", figure_config),
         script=script(
             "draw_figure.py", lambda wildcards: f"candor.figures.plots.{config['figures'][wildcards.figure]['plot']}"
         ),
@@ -53,6 +52,8 @@ rule draw_figure:
             --scores {input.scores:q} \
             --datasets {input.datasets:q} \
             --experiment {input.experiment:q} \
+            --comparisons {input.comparisons:q} \
+            --histories {input.histories:q} \
             --selection {input.selection:q} \
             --models {input.model:q} \
             --style {input.style:q} \

@@ -1,4 +1,7 @@
-"""metrics: measure monitors on evaluation sets, with intervals. Makes results/metrics/{task}.parquet."""
+"""metrics: measure monitors on evaluation sets, and compare the arms of an experiment, with intervals.
+
+Makes results/metrics/{task}.parquet and results/metrics/{comparison}.parquet.
+"""
 
 
 rule measure:
@@ -35,6 +38,57 @@ rule measure:
             --families {params.families:q} \
             --scores {input.scores:q} \
             --selection {input.selection:q} \
+            --output {output.metrics:q} \
+            &>{log:q}
+        """
+
+
+rule compare_arms:
+    input:
+        data=compared("data"),
+        generations=compared("generations"),
+        verdicts=compared("verdicts"),
+        swapped_data=compared("swapped_data"),
+        swapped_generations=compared("swapped_generations"),
+        swapped_verdicts=compared("swapped_verdicts"),
+        training_data=compared("training_data"),
+        training_labels=compared("training_labels"),
+        gold_data=compared("gold_data"),
+        gold_labels=compared("gold_labels"),
+        gates=ancient(comparison_gates),
+    output:
+        metrics="results/metrics/{comparison}.parquet",
+    log:
+        "results/logs/metrics/{comparison}.log",
+    benchmark:
+        "results/benchmarks/metrics/{comparison}.tsv"
+    conda:
+        "../envs/cpu.yaml"
+    resources:
+        mem="2GB",
+        runtime="1h",
+    params:
+        spec=spec("comparisons/{comparison}"),
+        script=script(
+            "compare_arms.py",
+            lambda wildcards: f"candor.comparisons.{config['comparisons'][wildcards.comparison]['kind']}",
+        ),
+    shell:
+        r"""
+        python {params.script:q} \
+            --spec {params.spec:q} \
+            --code {params.script.code} \
+            --comparison {wildcards.comparison} \
+            --data {input.data:q} \
+            --generations {input.generations:q} \
+            --verdicts {input.verdicts:q} \
+            --swapped-data {input.swapped_data:q} \
+            --swapped-generations {input.swapped_generations:q} \
+            --swapped-verdicts {input.swapped_verdicts:q} \
+            --training-data {input.training_data:q} \
+            --training-labels {input.training_labels:q} \
+            --gold-data {input.gold_data:q} \
+            --gold-labels {input.gold_labels:q} \
             --output {output.metrics:q} \
             &>{log:q}
         """

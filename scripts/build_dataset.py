@@ -1,32 +1,52 @@
-"""Build one dataset from its source, or from another dataset.
+"""Build one dataset from its source, from another dataset, or from generations on one.
 
 python scripts/build_dataset.py --origin S.parquet --spec '{"datasets": {…}}' --output D.parquet
+python scripts/build_dataset.py --origin G.parquet … --examples E.parquet --spec '{"datasets": {…}}' --output D.parquet
 """
 
 import sys
 from pathlib import Path
 
+import pyarrow as pa
+
 from candor import provenance, tables
 from candor.command import Command
 from candor.config.datasets import Recipe
-from candor.data.building import build, raw_rows
+from candor.data.building import build, example_rows, generation_rows, source_rows
+from candor.data.examples import RawRow
 from candor.errors import speak
 from candor.schemas.dataset import DATASET
+from candor.schemas.generation import GENERATION
 from candor.schemas.source import SOURCE
 
 
 def main() -> None:
     parser = Command(__doc__)
-    parser.add_argument("--origin", type=Path, required=True)
+    parser.add_argument("--origin", type=Path, nargs="+", required=True, help="of generations, every shard")
+    parser.add_argument("--examples", type=Path, nargs="?", help="the dataset that generations answer")
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
     dataset = Recipe.model_validate(args.spec["datasets"])
-    contract = SOURCE if dataset.origin.startswith("sources/") else DATASET
-    built = build(raw_rows(tables.read(args.origin, contract), dataset.origin), dataset)
-    counts = {"n": len(built.examples), "repeats_dropped": built.repeats, "beyond_limit": built.beyond_limit}
-    made = provenance.record(__file__, args.code, args.spec, [args.origin], [], **counts)
+    built = build(_rows(dataset.origin, args.origin, args.examples), dataset)
+    counts = {
+        "n": len(built.examples),
+        "rows": built.rows,
+        "repeats_dropped": built.repeats,
+        "beyond_limit": built.beyond_limit,
+    }
+    inputs = [*args.origin, *([args.examples] if args.examples else [])]
+    made = provenance.record(__file__, args.code, args.spec, inputs, [], **counts)
     tables.write(args.output, [example.row() for example in built.examples], DATASET, made)
     print(f"{args.output}: {counts}", file=sys.stderr)
+
+
+def _rows(origin: str, paths: list[Path], examples: Path | None) -> list[RawRow]:
+    if origin.startswith("sources/"):
+        return source_rows(tables.read(paths[0], SOURCE))
+    if examples is None:
+        return example_rows(tables.read(paths[0], DATASET))
+    generations = pa.concat_tables([tables.read(path, GENERATION) for path in paths])
+    return generation_rows(generations, tables.read(examples, DATASET))
 
 
 if __name__ == "__main__":

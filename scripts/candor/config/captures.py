@@ -6,6 +6,9 @@ from pydantic import Field, PositiveInt, model_validator
 
 from candor.config.base import Id, Section
 
+Span = Literal["last_prompt", "reasoning", "answer_start", "end"]
+"""Where in the assistant's turn activations/spans.py looks."""
+
 
 class Capture(Section):
     """Activations of one subject at one hook; the dataset is the other half of the path."""
@@ -15,13 +18,22 @@ class Capture(Section):
         "residual", description="residual: output of block k; input_layernorm: normed input of block k."
     )
     layers: list[int] | Literal["all"] = Field(description="Blocks, counted from 0, or all.")
-    store: Literal["tokens", "mean", "positions"] = Field(
-        "tokens", description="Every token, the mean over tokens, or the tokens at the named positions."
+    store: Literal["tokens", "mean", "positions", "spans"] = Field(
+        "tokens",
+        description="Every token, the mean over tokens, the tokens at the named positions, or the mean over each span.",
     )
     mean_layers: list[int] | Literal["all"] = Field(
         [], description="Further blocks, read in the same pass, of which only the mean over tokens is stored."
     )
     positions: list[int] = Field([], description="With store: positions: indices into the kept tokens; -1 is the last.")
+    spans: list[Span] = Field(
+        [],
+        description=(
+            "With store: spans, places around the assistant's turn that ends the conversation: the last token before "
+            "it (of the prompt, with its generation prompt, where there is no such turn); what stands between <think> "
+            "and </think>; the last token before the answer; the answer's last token."
+        ),
+    )
     max_tokens: PositiveInt = Field(8192, description="Longest example; a longer one is cut and counted as truncated.")
     truncate: Literal["left", "right"] = Field("left", description="Side on which a too long example is cut.")
     drop_first: int = Field(1, ge=0, description="Tokens at the start that are read by the model and not stored.")
@@ -38,10 +50,15 @@ class Capture(Section):
         for layers in (self.layers, self.mean_layers):
             if isinstance(layers, list) and (len(set(layers)) != len(layers) or min(layers, default=0) < 0):
                 raise ValueError(f"has layers {layers}; give each block once, counted from 0")
-        if self.store == "positions" and self.mean_layers != []:
-            raise ValueError("has `mean_layers`, but with `store: positions` no mean over all tokens is taken")
-        if (self.store == "positions") != bool(self.positions):
-            raise ValueError("needs `positions` with `store: positions`, and only there")
+        for key, chosen in (("positions", self.positions), ("spans", self.spans)):
+            if self.store == key and self.mean_layers != []:
+                raise ValueError(f"has `mean_layers`, but with `store: {key}` no mean over all tokens is taken")
+            if (self.store == key) != bool(chosen):
+                raise ValueError(f"needs `{key}` with `store: {key}`, and only there")
+        if len(set(self.spans)) != len(self.spans):
+            raise ValueError(f"has spans {self.spans}; name each once")
+        if self.store == "spans" and self.generation_prompt:
+            raise ValueError("has `generation_prompt`, which `store: spans` adds by itself after a prompt")
         return self
 
     def stored_layers(self, blocks: int) -> list[int]:

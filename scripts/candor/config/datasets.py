@@ -6,7 +6,9 @@ from pydantic import Field, StringConstraints, model_validator
 
 from candor.config.base import ID_PATTERN, Section
 
-Origin = Annotated[str, StringConstraints(pattern=rf"^(sources|datasets)/{ID_PATTERN}$")]
+Origin = Annotated[
+    str, StringConstraints(pattern=rf"^((sources|datasets)/{ID_PATTERN}|generations(/{ID_PATTERN}){{3}})$")
+]
 SplitName = Literal["train", "validation", "test"]
 
 
@@ -24,14 +26,25 @@ class Split(Section):
         return self
 
 
-class Recipe(Section):
-    """How examples are made from rows."""
+class Step(Section):
+    """One transform of a recipe."""
 
-    origin: Origin = Field(description="Where rows come from: sources/ID, or datasets/ID for a derived dataset.")
     transform: str = Field(
         pattern=r"^[a-z][a-z0-9_]*$", description="Name of a module in scripts/candor/data/transforms/."
     )
     options: dict[str, Any] = Field({}, description="Options of the transform; each names its own.")
+
+
+class Recipe(Step):
+    """How examples are made from rows."""
+
+    origin: Origin = Field(
+        description=(
+            "Where rows come from: sources/ID; datasets/ID or generations/SAMPLING/SUBJECT/DATASET for a derived "
+            "dataset."
+        )
+    )
+    then: list[Step] = Field([], description="Further transforms, each of the examples that the one before it gave.")
     split: Split | SplitName | None = Field(
         None,
         description="Shares by group, or one split for all rows; without it each row keeps the split its origin gave.",
@@ -43,6 +56,10 @@ class Recipe(Section):
     limit: int | None = Field(
         None, gt=0, description="Keep at most this many groups, drawn with the seed of the split."
     )
+
+    def steps(self) -> list[Step]:
+        """All transforms, in order."""
+        return [self, *self.then]
 
 
 class Dataset(Recipe):

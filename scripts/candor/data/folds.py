@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from candor.data.building import shuffled
+from candor.data.examples import shuffled
 from candor.errors import CandorError
 
 

@@ -12,7 +12,7 @@ EXPERIMENT = TableSchema(
     "experiment",
     {
         "experiment": Column(pa.string()),
-        "attribute": Column(pa.string(), nullable=True),  # null: the whole training set
+        "attribute": Column(pa.string(), nullable=True),  # or the position; null: the whole training set
         "train_value": Column(pa.string(), nullable=True),
         "test_value": Column(pa.string(), nullable=True),
         "family": Column(pa.string()),

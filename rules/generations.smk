@@ -1,0 +1,40 @@
+"""generations: let a subject answer. Makes results/generations/{sampling}/{subject}/{dataset}/{shard}.parquet."""
+
+
+rule generate:
+    input:
+        model=base_model,
+        adapter=adapter_files,
+        directions=directions_of,
+        data="results/data/{dataset}.parquet",
+    output:
+        generations="results/generations/{sampling}/{subject}/{dataset}/{shard}.parquet",
+    log:
+        "results/logs/generations/{sampling}/{subject}/{dataset}/{shard}.log",
+    benchmark:
+        "results/benchmarks/generations/{sampling}/{subject}/{dataset}/{shard}.tsv"
+    conda:
+        "../envs/gpu.yaml"
+    threads: 2
+    resources:
+        mem="4GB",
+        runtime="4h",
+    params:
+        spec=spec("samplings/{sampling}", base_config, ablation_config),
+        script=script("generate.py"),
+        adapter=adapter_folder,
+    shell:
+        r"""
+        python {params.script:q} \
+            --spec {params.spec:q} \
+            --code {params.script.code} \
+            --model {input.model:q} \
+            --adapter {params.adapter:q} \
+            --directions {input.directions:q} \
+            --data {input.data:q} \
+            --shard {wildcards.shard} \
+            --threads {threads} \
+            --output {output.generations:q} \
+            --progress 3 \
+            3>&2 &>{log:q}
+        """

