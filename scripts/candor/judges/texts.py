@@ -1,0 +1,49 @@
+"""What a judge reads and what it gives, whatever its kind."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+from candor.schemas.status import SCORED
+
+Part = Literal["answer", "reasoning"]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A response, with the prompt that it answers; a part that is not there is None, and `status` says why.
+
+    `group_id` names the request, which several arms and samples share; `arm` is the prompt's label.
+    """
+
+    example_id: str
+    sample_index: int
+    group_id: str
+    arm: str | None
+    prompt: Sequence[Mapping[str, str]]
+    reasoning: str | None
+    answer: str | None
+    status: str
+    attributes: Mapping[str, Any]
+
+    def part(self, name: Part) -> str | None:
+        """A part of the response; None where it is absent or blank."""
+        text = self.reasoning if name == "reasoning" else self.answer
+        return text if text and text.strip() else None
+
+
+class Verdict(NamedTuple):
+    """What a judge says of one text; `verdict` is None where it can say nothing, and `status` says why."""
+
+    status: str
+    verdict: str | None = None
+    score: float | None = None
+    rationale: str | None = None
+    raw: str | None = None
+
+
+def absent(text: Judged, part: Part) -> Verdict:
+    """No verdict on a response without the part that is judged: its own status stays, where that tells of it."""
+    if text.status not in SCORED:
+        return Verdict(text.status)
+    return Verdict("no_reasoning" if part == "reasoning" else "empty")
