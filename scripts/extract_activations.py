@@ -20,6 +20,7 @@ def main() -> None:
     parser.add_argument(
         "--model", required=True, help="facts of fetch_model; by itself: a folder, or owner/name on the hub"
     )
+    parser.add_argument("--adapter", type=Path, nargs="?", help="folder of a LoRA adapter of that model")
     parser.add_argument("--data", type=Path, help="a dataset table of build_dataset")
     parser.add_argument("--dataset", type=Path, help="by itself: rows as jsonl, json, csv or parquet")
     parser.add_argument("--layers", type=int, nargs="+", help="by itself: blocks, counted from 0")

@@ -5,12 +5,10 @@ examples; only real tokens are stored. A job that is killed goes on where it was
 file's final layout, and a journal beside it names the batches that are safe.
 """
 
-import fcntl
 import json
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,11 +17,13 @@ from torch import Tensor
 
 from candor.activations.files import Draft, Header
 from candor.activations.hooks import blocks_of, reading
+from candor.activations.spans import needs_generation_prompt, span_tokens
 from candor.batching import token_batches
-from candor.chat_text import Encoded, encode
+from candor.chat_text import ROLE_CODES, Encoded, encode
 from candor.config.captures import Capture
 from candor.errors import CandorError
 from candor.models import Subject
+from candor.partial import entries, workplace
 from candor.progress import Progress
 from candor.provenance import digest
 
@@ -38,27 +38,37 @@ class Rows(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What will be stored of each example: its tokens, which of them are kept, and its rows in the file."""
+    """What will be stored of each example: its tokens, which of them are kept, and its rows in the file.
+
+    `spans` are the tokens of each span of each example, with `store: spans`; `kept` are then those of any span.
+    """
 
     encoded: list[Encoded]
     kept: list[list[int]]
     offsets: list[int]
+    spans: list[list[list[int]]]
 
 
 def plan(subject: Subject, messages: Sequence[Sequence[Mapping[str, str]]], capture: Capture) -> Plan:
     """Tokenise all examples and settle the file's layout, before the model runs."""
+    tokenizer, by_span = subject.tokenizer, capture.store == "spans"
+    prompted = [capture.generation_prompt or (by_span and needs_generation_prompt(each)) for each in messages]
     encoded = [
-        encode(each, subject.tokenizer, capture.max_tokens, capture.truncate, capture.generation_prompt)
-        for each in messages
+        encode(each, tokenizer, capture.max_tokens, capture.truncate, prompt)
+        for each, prompt in zip(messages, prompted, strict=True)
     ]
+    spans = [span_tokens(each, tokenizer, capture) for each in messages] if by_span else []
     kept, offsets = [], [0]
-    for example in encoded:
+    for i, example in enumerate(encoded):
         tokens = list(range(capture.drop_first, len(example.token_ids)))
         if capture.store == "positions":
             tokens = [tokens[p] for p in capture.positions if -len(tokens) <= p < len(tokens)]
+        if by_span:
+            tokens = sorted({token for span in spans[i] for token in span})
+        rows = {"mean": min(len(tokens), 1), "spans": len(capture.spans) if tokens else 0}
         kept.append(tokens)
-        offsets.append(offsets[-1] + (min(len(tokens), 1) if capture.store == "mean" else len(tokens)))
-    return Plan(encoded, kept, offsets)
+        offsets.append(offsets[-1] + rows.get(capture.store, len(tokens)))
+    return Plan(encoded, kept, offsets, spans)
 
 
 def batches(planned: Plan, capture: Capture) -> list[list[int]]:
@@ -101,32 +111,44 @@ def _rows(
 ) -> dict[int, Rows]:
     """Gather the kept tokens of a whole batch at once, and deal them out to its examples."""
     length = next(iter(seen.values())).shape[1]
-    counts = [len(planned.kept[i]) for i in batch]
-    flat = torch.tensor([row * length + t for row, i in enumerate(batch) for t in planned.kept[i]])
+    # what is averaged, and checked for finite numbers: all kept tokens of an example, or those of each span
+    segments = [planned.spans[i] if store == "spans" else [planned.kept[i]] for i in batch]
+    counts = [len(tokens) for own in segments for tokens in own]
+    flat = torch.tensor([row * length + t for row, own in enumerate(segments) for tokens in own for t in tokens])
     finite = torch.ones(len(batch), dtype=torch.bool)
     stored: dict[int, Sequence[Tensor]] = {}
     averaged: dict[int, Tensor] = {}
     for layer, hidden in seen.items():
         kept = hidden.reshape(-1, hidden.shape[-1]).index_select(0, flat.to(hidden.device))
-        average = torch.stack([part.mean(0, dtype=torch.float32) for part in kept.split(counts)]).cpu()
-        finite &= average.isfinite().all(1)  # a sum of finite half-precision numbers is finite in float32
+        average = torch.stack([_mean(part) for part in kept.split(counts)]).cpu().view(len(batch), -1, kept.shape[-1])
+        finite &= average.isfinite().all(2).all(1)  # a sum of finite half-precision numbers is finite in float32
         averaged[layer] = average
-        if store != "mean" and layer in layers:
+        if store in ("tokens", "positions") and layer in layers:
             stored[layer] = kept.cpu().split(counts)
     found = {}
     for row, i in enumerate(batch):
-        tokens, example = planned.kept[i], planned.encoded[i]
-        own = {k: averaged[k][row : row + 1] if store == "mean" else stored[k][row] for k in layers}
-        if store == "mean":
-            columns: dict[str, Sequence[int]] = {"token_ids": [-1], "positions": [-1], "roles": [0]}
-        else:
-            columns = {
-                "token_ids": [example.token_ids[t] for t in tokens],
-                "positions": tokens,
-                "roles": [example.roles[t] for t in tokens],
-            }
-        found[i] = Rows(columns, own, {k: averaged[k][row] for k in means}, bool(finite[row]))
+        own = {k: stored[k][row] if k in stored else averaged[k][row] for k in layers}
+        found[i] = Rows(_columns(planned, i, store), own, {k: averaged[k][row, 0] for k in means}, bool(finite[row]))
     return found
+
+
+def _mean(rows: Tensor) -> Tensor:
+    """The mean of rows [n, width] in float32; zeros where there are none."""
+    return rows.mean(0, dtype=torch.float32) if len(rows) else rows.new_zeros(rows.shape[1], dtype=torch.float32)
+
+
+def _columns(planned: Plan, i: int, store: str) -> dict[str, Sequence[int]]:
+    """What says of each row of an example which token it stands for: the last one of a span, -1 for none."""
+    example, tokens = planned.encoded[i], planned.kept[i]
+    if store == "mean":
+        tokens = [-1]
+    elif store == "spans":
+        tokens = [max(span, default=-1) for span in planned.spans[i]]
+    return {
+        "token_ids": [-1 if t < 0 else example.token_ids[t] for t in tokens],
+        "positions": tokens,
+        "roles": [ROLE_CODES["template"] if t < 0 else example.roles[t] for t in tokens],
+    }
 
 
 def status_of(example: Encoded, kept: Sequence[int]) -> str:
@@ -153,10 +175,10 @@ def extract_to_file(
     work = batches(planned, capture)
     n_tokens = [len(tokens) for tokens in planned.kept]
     bearing = [asdict(header), capture.model_dump(), dict(made), planned.offsets]
-    with _workplace(partial / digest(bearing)[:24]) as folder:
+    with workplace(partial / digest(bearing)[:24]) as folder:
         unfinished, journal = folder / "activations.safetensors", folder / "journal.jsonl"
         draft = Draft(unfinished, header, planned.offsets, made)
-        done = _entries(journal) if draft.resumed else []
+        done = list(takewhile(_names_a_batch, entries(journal))) if draft.resumed else []
         broken = {i for entry in done for i in entry["not_finite"]}
         tokens = sum(n_tokens[i] for batch in work[: len(done)] for i in batch)
         progress = Progress(f"extract {header.dataset}", sum(n_tokens), "tokens", descriptor, done=tokens)
@@ -189,23 +211,6 @@ def extract_to_file(
     return {status: statuses.count(status) for status in sorted(set(statuses))}
 
 
-@contextmanager
-def _workplace(folder: Path) -> Iterator[Path]:
-    """A folder for unfinished work, for one process at a time, gone when the work is done."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # an orphan of a killed run may still be writing
-        folder.mkdir(exist_ok=True)  # it takes the folder away when it is done
-        yield folder
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def _entries(journal: Path) -> list[dict[str, Any]]:
-    """The batches that a journal names; a last line that was cut off does not count."""
-    entries = []
-    for line in journal.read_text(encoding="utf-8", errors="replace").splitlines() if journal.exists() else []:
-        try:
-            entries.append({"not_finite": list(json.loads(line)["not_finite"])})
-        except (ValueError, TypeError, KeyError):
-            break
-    return entries
+def _names_a_batch(entry: Any) -> bool:
+    """Whether a journal's line is one of ours: a file that was damaged can hold other JSON."""
+    return isinstance(entry, dict) and isinstance(entry.get("not_finite"), list)

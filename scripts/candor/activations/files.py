@@ -1,16 +1,20 @@
 """The activations file: ragged safetensors, no padding stored, mapped and sliced, never loaded whole.
 
-Tensors: `layer_{k}` [rows, width] (the model's dtype for tokens and positions, float32 for means), `mean_{k}` float32
-[n, width] (the mean over an example's kept tokens, for further layers; zeros where none is kept), `offsets` int64
-[n + 1] (rows of example i are offsets[i] to offsets[i + 1]), `token_ids` int32 [rows], `positions` int32 [rows]
+Tensors: `layer_{k}` [rows, width] (the model's dtype for tokens and positions, float32 for means and spans), `mean_{k}`
+float32 [n, width] (the mean over an example's kept tokens, for further layers; zeros where none is kept), `offsets`
+int64 [n + 1] (rows of example i are offsets[i] to offsets[i + 1]), `token_ids` int32 [rows], `positions` int32 [rows]
 (index in the text as the model read it), `roles` uint8 [rows] (chat_text.ROLE_CODES); for means the row stands for
 all kept tokens and the three hold -1, -1 and 0. `n_tokens` int32 [n] (tokens kept of each example) and `status` uint8
 [n] (index into STATUSES). Header: `candor` (provenance) and `capture` (see Header).
+
+With `store: spans` an example has a row for each of the header's spans, in their order, or none if it has none of them
+(status empty). A row is the mean over the span's tokens, and the three stand for the last of these. A span that an
+example lacks has a row of zeros with -1, -1 and 0; `Activations.span` never gives it out.
 """
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +62,8 @@ class Header:
     shard: str
     example_ids: list[str]
     sample_indices: list[int]
+    spans: list[str] = field(default_factory=list)
+    """With `store: spans`, the span of each of an example's rows."""
 
     def tensors(self, rows: int) -> dict[str, tuple[str, list[int]]]:
         """Name -> safetensors dtype and shape, in the file's order."""
@@ -182,13 +188,37 @@ class Activations:
         """
         if layer in self.header.mean_layers:
             return torch.cat([file.get_tensor(f"mean_{layer}") for file in self._files])
-        if self.header.store == "positions":
+        if self.header.store in ("positions", "spans"):
             raise ActivationsError(
-                f"{self.paths[0]}: holds chosen positions, and no mean over tokens of layer {layer}."
+                f"{self.paths[0]}: holds chosen {self.header.store}, and no mean over tokens of layer {layer}."
             )
         lengths = self.lengths()
         parts = self.layer(layer).split(lengths.tolist())
         return torch.stack([part.float().mean(0) if len(part) else torch.zeros(self.header.width) for part in parts])
+
+    def with_span(self, name: str) -> list[bool]:
+        """Whether each example has a span."""
+        rows, there = self._span_rows(name), (self.index("positions") >= 0).tolist()
+        return [row is not None and there[row] for row in rows]
+
+    def span(self, layer: int, name: str, examples: Sequence[int]) -> Tensor:
+        """The mean over a span's tokens at one layer, float32 [examples, width], of examples that have the span."""
+        there, rows = self.with_span(name), self._span_rows(name)
+        absent = [self.example_ids[i] for i in examples if not there[i]]
+        if absent:
+            raise ActivationsError(f"{self.paths[0]}: {len(absent)} examples have no {name}, first {absent[0]}.")
+        return self.layer(layer)[[rows[i] for i in examples]]
+
+    def _span_rows(self, name: str) -> list[int | None]:
+        """The row of each example's span; None for an example without rows."""
+        if name not in self.header.spans:
+            held = ", ".join(self.header.spans) or "none"
+            raise ActivationsError(
+                f"{self.paths[0]}: holds no span {name}, but {held}; add it to the `spans` of the capture."
+            )
+        lengths, at = self.lengths(), self.header.spans.index(name)
+        starts = lengths.cumsum(0) - lengths
+        return [s + at if n else None for s, n in zip(starts.tolist(), lengths.tolist(), strict=True)]
 
     def index(self, name: str) -> Tensor:
         """One of token_ids, positions, roles: [rows]; or of n_tokens, status: [n]."""

@@ -31,7 +31,7 @@ def from_config(args: Namespace) -> dict[str, int]:
     facts = models.read_facts(Path(args.model))
     rows = tables.read(args.data, DATASET).to_pylist()
     rows = rows[shard_slice(args.shard, len(rows))]
-    subject = models.load(model, facts)
+    subject = models.load(model, facts, args.adapter)
     return _extract(
         args,
         subject,
@@ -41,7 +41,7 @@ def from_config(args: Namespace) -> dict[str, int]:
         ids=[row["example_id"] for row in rows],
         messages=[row["messages"] for row in rows],
         data=args.data,
-        inputs=[Path(args.model), args.data],
+        inputs=[Path(args.model), *models.adapter_files(args.adapter), args.data],
     )
 
 
@@ -112,11 +112,12 @@ def _extract(
         store=capture.store,
         width=text.hidden_size,
         blocks=text.num_hidden_layers,
-        dtype="float32" if capture.store == "mean" or dtype not in DTYPES else dtype,
+        dtype="float32" if capture.store in ("mean", "spans") or dtype not in DTYPES else dtype,
         dataset=data.stem,
         dataset_sha256=provenance.sha256(data),
         shard=args.shard,
         example_ids=ids,
         sample_indices=[0] * len(ids),
+        spans=list(capture.spans),
     )
     return extract_to_file(subject, messages, capture, header, made, args.output, args.partial, args.progress)

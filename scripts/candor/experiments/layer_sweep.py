@@ -4,12 +4,12 @@ Beside it two controls: the text baseline's out-of-fold scores on the same folds
 permuted, which should find nothing.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from candor.experiments.context import Context, Examples, measured, out_of_fold
+from candor.experiments.permuting import permuted_by_group
 from candor.metrics.points import auroc
 from candor.probes.selection import over_folds, within_one_se
 from candor.schemas.experiment import SHUFFLED_FAMILY, TEXT_FAMILY
@@ -37,23 +37,6 @@ def run(context: Context) -> list[dict[str, Any]]:
     for row in rows:
         row["chosen"] = row["layer"] == chosen and row["family"] != SHUFFLED_FAMILY
     return rows + _text_rows(context, examples)
-
-
-def permuted_by_group(labels: np.ndarray, groups: Sequence[str], seed: int) -> np.ndarray:
-    """Labels [n] after groups of one size have changed places, and examples within each group.
-
-    Each group has the labels of some group, so that folds of pairs stay balanced and the control is drawn as the
-    bootstrap over groups assumes.
-    """
-    rng = np.random.default_rng(seed)
-    members: dict[str, list[int]] = {}
-    for i, group in enumerate(groups):
-        members.setdefault(group, []).append(i)
-    permuted = labels.copy()
-    for size in sorted({len(at) for at in members.values()}):
-        at = np.array([members[group] for group in sorted(members) if len(members[group]) == size])
-        permuted[at] = rng.permuted(labels[rng.permutation(at)], axis=1)
-    return permuted
 
 
 def _rows(
