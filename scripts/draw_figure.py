@@ -8,6 +8,7 @@ What each plot reads is listed in candor/config/figures.py; a flag without a val
 """
 
 import importlib
+from dataclasses import fields
 from pathlib import Path
 
 from candor import provenance
@@ -20,21 +21,19 @@ from candor.figures import inputs, saving, style
 def main() -> None:
     parser = Command(__doc__)
     parser.add_argument("--style", type=Path, default=Path("resources/figures/style.mplstyle"))
-    for name in ("metrics", "experiment", "selection", "models"):
+    for name in ("metrics", "experiment", "selection"):
         parser.add_argument(f"--{name}", type=Path, nargs="?")
-    for name in ("scores", "datasets"):
+    for name in ("scores", "datasets", "comparisons", "histories", "models"):
         parser.add_argument(f"--{name}", type=Path, nargs="*", default=[])
     for name in ("pdf", "png", "csv", "json"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     args = parser.parse_args()
     figure = Figure.model_validate(args.spec["figures"])
-    data = inputs.load(
-        args.spec, args.metrics, args.scores, args.datasets, args.experiment, args.selection, args.models
-    )
+    files = inputs.Files(**{field.name: getattr(args, field.name) for field in fields(inputs.Files)})
+    data = inputs.load(args.spec, figure, files)
     inputs.require(data, figure.plot)
-    single = [path for path in (args.style, args.metrics, args.experiment, args.selection, args.models) if path]
-    paths = [*single, *args.scores, *args.datasets]
-    made = provenance.record(__file__, args.code, args.spec, inputs=paths, packages=["matplotlib"])
+    read = [args.style, *files.paths()]
+    made = provenance.record(__file__, args.code, args.spec, inputs=read, packages=["matplotlib"])
     plot = importlib.import_module(f"candor.figures.plots.{figure.plot}")
     with style.applied(args.style):
         saving.save(plot.draw(data, figure), args.pdf, args.png, args.csv, args.json, made)

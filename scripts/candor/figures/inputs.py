@@ -8,15 +8,20 @@ from typing import Any, NamedTuple
 import matplotlib.figure
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import TypeAdapter
 
 from candor import provenance, tables
 from candor.config.captures import Capture
-from candor.config.figures import READS
+from candor.config.comparisons import Adherence, Comparison, Vulnerability
+from candor.config.figures import COMPARED, READS, Figure
+from candor.config.judges import Judge
 from candor.config.tasks import Task
 from candor.errors import CandorError
 from candor.schemas.dataset import DATASET
 from candor.schemas.experiment import EXPERIMENT
+from candor.schemas.history import HISTORY
 from candor.schemas.metric import METRIC
+from candor.schemas.rate import RATE
 from candor.schemas.score import SCORE
 
 Row = dict[str, Any]
@@ -43,6 +48,45 @@ class Examples(NamedTuple):
     repeats_dropped: int | None
 
 
+class Compared(NamedTuple):
+    """A comparison: its config, the configs of its judges, and its rows of RATE.
+
+    A row also has `metric` (its measure) and `n_groups` (its prompts), by which marks name what they draw.
+    """
+
+    id: str
+    config: Adherence | Vulnerability
+    judges: Mapping[str, Judge]
+    rows: Sequence[Row]
+
+    @property
+    def arms(self) -> list[str]:
+        """The arms that were compared, the control last."""
+        found = dict.fromkeys(row["arm"] for row in self.rows if row["measure"] in ("behaviour", "vulnerable"))
+        return sorted(found, key=lambda arm: arm == "control")
+
+    @property
+    def prompts(self) -> int:
+        """Distinct prompts, of the arm that has most."""
+        return max((row["n_prompts"] for row in self.rows if row["measure"] in ("behaviour", "vulnerable")), default=0)
+
+    def row(
+        self, measure: str, arm: str | None = None, judge: str | None = None, verdict: str | None = None
+    ) -> Row | None:
+        """The row of a measure; None where the table has none, so that nothing was to be measured."""
+        wanted = (measure, arm, judge, verdict)
+        found = (row for row in self.rows if (row["measure"], row["arm"], row["judge"], row["verdict"]) == wanted)
+        return next(found, None)
+
+
+class History(NamedTuple):
+    """The course of one finetuning: rows of HISTORY, and what its provenance tells of the examples."""
+
+    adapter: str
+    rows: Sequence[Row]
+    facts: Mapping[str, Any]
+
+
 @dataclass(frozen=True)
 class FigureInput:
     """All that a plot may read; what was not given is None or empty."""
@@ -51,11 +95,13 @@ class FigureInput:
     scores: pa.Table | None = None
     datasets: dict[str, Examples] = field(default_factory=dict)  # by dataset id
     experiment: list[Row] | None = None
+    comparisons: tuple[Compared, ...] = ()
+    histories: tuple[History, ...] = ()
     task: Task | None = None
     token_layers: tuple[int, ...] = ()  # blocks of the capture that the task's probes are trained on
     model: str | None = None
     selection: str | None = None  # digest of the file that names the selected monitor
-    intervals: str | None = None  # how the intervals of the drawn table were made
+    intervals: str | None = None  # how the intervals of the drawn tables were made
 
     def the_task(self) -> Task:
         """The task; FigureError without one."""
@@ -64,28 +110,42 @@ class FigureInput:
         return self.task
 
 
-def load(
-    spec: Mapping[str, Any],
-    metrics: Path | None = None,
-    scores: Sequence[Path] = (),
-    datasets: Sequence[Path] = (),
-    experiment: Path | None = None,
-    selection: Path | None = None,
-    models: Path | None = None,
-) -> FigureInput:
-    """Read and check the files of a figure; of `spec` the sections tasks and captures are read, where given."""
+@dataclass(frozen=True)
+class Files:
+    """The files of a figure; comparisons and histories stand in the order in which the figure names them."""
+
+    metrics: Path | None = None
+    scores: Sequence[Path] = ()
+    datasets: Sequence[Path] = ()
+    experiment: Path | None = None
+    comparisons: Sequence[Path] = ()
+    histories: Sequence[Path] = ()
+    selection: Path | None = None
+    models: Sequence[Path] = ()
+
+    def paths(self) -> list[Path]:
+        """Every file."""
+        single = [path for path in (self.metrics, self.experiment, self.selection) if path]
+        return [*single, *self.models, *self.scores, *self.datasets, *self.comparisons, *self.histories]
+
+
+def load(spec: Mapping[str, Any], figure: Figure, files: Files) -> FigureInput:
+    """Read and check the files of a figure; `spec` holds the configs of what they are about, by section."""
     capture = Capture.model_validate(spec["captures"]) if "captures" in spec else None
-    measured = metrics or experiment
+    measured = [path for path in (files.metrics, files.experiment) if path] + list(files.comparisons)
+    methods = dict.fromkeys(provenance.read(path).get("intervals") for path in measured)
     return FigureInput(
-        metrics=tables.read(metrics, METRIC).to_pylist() if metrics else None,
-        scores=pa.concat_tables([tables.read(path, SCORE) for path in scores]) if scores else None,
-        datasets={path.stem: _examples(path) for path in datasets},
-        experiment=tables.read(experiment, EXPERIMENT).to_pylist() if experiment else None,
+        metrics=tables.read(files.metrics, METRIC).to_pylist() if files.metrics else None,
+        scores=pa.concat_tables([tables.read(path, SCORE) for path in files.scores]) if files.scores else None,
+        datasets={path.stem: _examples(path) for path in files.datasets},
+        experiment=tables.read(files.experiment, EXPERIMENT).to_pylist() if files.experiment else None,
+        comparisons=_comparisons(spec, figure, files.comparisons),
+        histories=_histories(figure, files.histories),
         task=Task.model_validate(spec["tasks"]) if "tasks" in spec else None,
         token_layers=tuple(capture.layers) if capture and isinstance(capture.layers, list) else (),
-        model=str(tables.read_json(models)["name"]) if models else None,
-        selection=provenance.sha256(selection) if selection else None,
-        intervals=provenance.read(measured).get("intervals") if measured else None,
+        model=", ".join(dict.fromkeys(str(tables.read_json(path)["name"]) for path in files.models)) or None,
+        selection=provenance.sha256(files.selection) if files.selection else None,
+        intervals="; ".join(method for method in methods if method) or None,
     )
 
 
@@ -94,6 +154,58 @@ def require(data: FigureInput, plot: str) -> None:
     absent = [name for name in READS[plot] if not getattr(data, name)]
     if absent:
         raise FigureError(f"plot {plot} reads {', '.join(READS[plot])}; not given: {', '.join(absent)}.")
+
+
+def _comparisons(spec: Mapping[str, Any], figure: Figure, paths: Sequence[Path]) -> tuple[Compared, ...]:
+    if not paths:
+        return ()
+    _expect_one_each("comparisons", figure.comparisons, paths)
+    reader: TypeAdapter[Comparison] = TypeAdapter(Comparison)
+    configs = {
+        id: reader.validate_python(entry) for id, entry in _entries(spec, "comparisons", figure.comparisons).items()
+    }
+    named = {id: _judges_of(config) for id, config in configs.items()}
+    judge: TypeAdapter[Judge] = TypeAdapter(Judge)
+    wanted = list(dict.fromkeys(name for names in named.values() for name in names))
+    judges = {id: judge.validate_python(entry) for id, entry in _entries(spec, "judges", wanted).items()}
+    found = []
+    for (id, config), path in zip(configs.items(), paths, strict=True):
+        if config.kind != COMPARED[figure.plot]:
+            raise FigureError(f"plot {figure.plot} draws comparisons of kind {COMPARED[figure.plot]}; {id} is another.")
+        rows = tables.read(path, RATE).to_pylist()
+        if any(row["comparison"] != id for row in rows):
+            raise FigureError(f"{path}: is not of the comparison {id}; give tables in the figure's order.")
+        rows = [{**row, "metric": row["measure"], "n_groups": row["n_prompts"]} for row in rows]
+        found.append(Compared(id, config, {name: judges[name] for name in named[id]}, rows))
+    return tuple(found)
+
+
+def _histories(figure: Figure, paths: Sequence[Path]) -> tuple[History, ...]:
+    if not paths:
+        return ()
+    _expect_one_each("adapters", figure.adapters, paths)
+    return tuple(
+        History(id, tables.read(path, HISTORY).to_pylist(), provenance.read(path))
+        for id, path in zip(figure.adapters, paths, strict=True)
+    )
+
+
+def _judges_of(comparison: Adherence | Vulnerability) -> list[str]:
+    if isinstance(comparison, Vulnerability):
+        return comparison.judges
+    return [comparison.behaviour, *comparison.aspects]
+
+
+def _entries(spec: Mapping[str, Any], section: str, ids: Sequence[str]) -> dict[str, Any]:
+    """The entries of a section by id; an entry that is alone stands there without its id."""
+    if section not in spec:
+        raise FigureError(f'the config of {", ".join(ids)} is not given; pass it in --spec as {{"{section}": {{…}}}}.')
+    return {ids[0]: spec[section]} if len(ids) == 1 else {id: spec[section][id] for id in ids}
+
+
+def _expect_one_each(key: str, ids: Sequence[str], paths: Sequence[Path]) -> None:
+    if len(ids) != len(paths):
+        raise FigureError(f"the figure names {len(ids)} {key}, but {len(paths)} tables are given; give one for each.")
 
 
 def _examples(path: Path) -> Examples:

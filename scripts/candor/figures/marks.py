@@ -5,6 +5,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
 
 from candor.figures.inputs import FigureInput, Mark
 from candor.figures.style import GREY, NOTE_SIZE, Look
@@ -56,11 +57,11 @@ def ring(axes: Axes, x: float, y: float, look: Look, size: float) -> None:
     point(axes, x, y, Look(look.colour, "o", "", False, ""), size=2.1 * size, behind=True)
 
 
-def absent(axes: Axes, at: float, upright: bool = False) -> None:
+def absent(axes: Axes, at: float, upright: bool = False) -> Text:
     """The words "n/a" in the middle of the value axis, which is y if `upright`."""
     x, y = (at, 0.5) if upright else (0.5, at)
     transform = axes.get_xaxis_transform() if upright else axes.get_yaxis_transform()
-    axes.text(
+    return axes.text(
         x,
         y,
         "n/a",
@@ -129,17 +130,14 @@ def value_axis(axes: Axes, rows: Iterable[Mapping[str, Any]], reference: float) 
 
 
 def key(look: Look, words: str) -> Line2D:
-    """An entry of the legend."""
+    """An entry of the legend, of a value with its whisker."""
+    return line_key(look._replace(line="-") if look.line else look, words)
+
+
+def line_key(look: Look, words: str) -> Line2D:
+    """An entry of the legend, of a line that is drawn as its look has it."""
     face = look.colour if look.filled else "white"
-    return Line2D(
-        [],
-        [],
-        marker=look.marker,
-        color=look.colour,
-        markerfacecolor=face,
-        linestyle="-" if look.line else "",
-        label=words,
-    )
+    return Line2D([], [], marker=look.marker, color=look.colour, markerfacecolor=face, linestyle=look.line, label=words)
 
 
 def span(values: Iterable[int]) -> str:

@@ -7,8 +7,9 @@ print in black and white.
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import matplotlib
 from matplotlib.artist import Artist
@@ -33,16 +34,25 @@ GAP = 0.04
 """Inches between title or legend and the axes' own titles."""
 KEYS_HEIGHT = 0.17
 """Inches of a line of legend."""
+KEYS_SIZE = 7.5
+"""Font size of a legend, as the style sheet has it; so are the following, in font sizes."""
+KEYS_HANDLE = 1.8
+KEYS_PADDING = 0.5
+KEYS_SPACING = 1.4
 GREY = "#666666"
 PALE = "#dddddd"
 
 
+LineStyle = Literal["-", "--", "-.", ":", ""] | tuple[float, tuple[float, ...]]
+"""A dash pattern by matplotlib's name, or by lengths."""
+
+
 class Look(NamedTuple):
-    """How one kind of monitor is drawn."""
+    """How one kind of monitor, arm or condition is drawn."""
 
     colour: str
     marker: str
-    line: str
+    line: LineStyle
     filled: bool
     hatch: str
 
@@ -58,6 +68,20 @@ LABELS = (
     Look("#CC79A7", "D", "-", True, "xxxx"),
 )
 """Classes of a task in their order; a further one takes the first look again."""
+ARMS = {
+    "trigger": Look("#D55E00", "o", "-", True, ""),
+    "decoy": Look("#CC79A7", "D", "-", True, "xxxx"),
+    "control": Look("#0072B2", "s", "--", False, "////"),
+}
+"""Arms of prompts by their label; another label looks like a trigger."""
+CONDITIONS = (
+    Look("#0072B2", "o", "-", True, ""),
+    Look("#009E73", "^", "--", False, "////"),
+    Look("#CC79A7", "D", "-.", True, "...."),
+    Look("#E69F00", "v", (0, (4, 1, 1, 1, 1, 1)), False, "xxxx"),
+    Look("#56B4E9", "P", (0, (1, 1)), True, ""),
+)
+"""Conditions of an experiment: what it is about, then the others in their order."""
 
 
 @contextmanager
@@ -77,7 +101,9 @@ def page(width: float, body: float, title: str, notes: Sequence[str], keys: Sequ
     heading = wrap(title, width - 2 * MARGIN, TITLE_SIZE, bold=True)
     footnote = "\n".join(wrap(note, width - 2 * MARGIN, NOTE_SIZE) for note in notes)
     title_height, notes_height = _height(heading, TITLE_SIZE), _height(footnote, NOTE_SIZE)
-    above = MARGIN + title_height + (KEYS_HEIGHT if keys else 0.0) + GAP
+    columns = key_columns([str(key.get_label()) for key in keys], width - 2 * MARGIN)
+    key_lines = max((len(column) for column in columns), default=0)
+    above = MARGIN + title_height + key_lines * KEYS_HEIGHT + GAP
     height = above + body + notes_height + MARGIN
     left = MARGIN / width
     engine = ConstrainedLayoutEngine(rect=(0, 0, 1, 1 - above / height))
@@ -90,14 +116,28 @@ def page(width: float, body: float, title: str, notes: Sequence[str], keys: Sequ
             handles=list(keys),
             loc="upper left",
             bbox_to_anchor=(left, 1 - (MARGIN + title_height) / height),
-            ncols=len(keys),
+            ncols=len(columns),
             borderpad=0,
             borderaxespad=0,
-            columnspacing=1.4,
-            handletextpad=0.5,
+            labelspacing=0.3,
+            columnspacing=KEYS_SPACING,
+            handletextpad=KEYS_PADDING,
         )
         legend.set_in_layout(False)  # its place is kept free above
     return figure
+
+
+def key_columns(labels: Sequence[str], width: float) -> list[list[str]]:
+    """The entries of a legend in as few lines, so as many columns, as fit into a width; matplotlib fills columns."""
+    around = KEYS_SIZE / 72 * (KEYS_HANDLE + KEYS_PADDING + KEYS_SPACING)
+    for lines in range(1, len(labels)):
+        count = -(-len(labels) // lines)
+        short, longer = divmod(len(labels), count)
+        starts = [i * short + min(i, longer) for i in range(count + 1)]
+        columns = [list(labels[start:end]) for start, end in pairwise(starts)]
+        if sum(max(text_width(label, KEYS_SIZE) for label in column) + around for column in columns) <= width:
+            return columns
+    return [list(labels)] if labels else []
 
 
 def _height(text: str, size: float) -> float:

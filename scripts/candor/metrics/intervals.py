@@ -214,7 +214,9 @@ def wilson(successes: int, n: int) -> Interval:
     share, z2 = successes / n, NORMAL**2
     centre = (share + z2 / (2 * n)) / (1 + z2 / n)
     half = NORMAL / (1 + z2 / n) * np.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
-    return Interval(max(0.0, float(centre - half)), min(1.0, float(centre + half)))
+    # where all trials agree, an end is exactly theirs, and rounding would move it
+    low = 0.0 if successes == 0 else float(centre - half)
+    return Interval(low, 1.0 if successes == n else float(centre + half))
 
 
 def independent_pairs(groups: npt.NDArray[np.intp], label: Bools) -> int:

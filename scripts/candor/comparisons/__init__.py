@@ -1,0 +1,1 @@
+"""Comparisons between two arms of prompts: one module per kind, each with compare(); imported by name."""
