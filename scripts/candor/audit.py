@@ -15,6 +15,8 @@ from candor import provenance
 from candor.errors import CandorError
 
 FIGURE_FILES = (".pdf", ".png", ".csv")
+BESIDE = {"adapter_config.json": "adapter_model.safetensors"}
+"""A file that has no place for its provenance -> the file of the same job, beside it, that holds it."""
 
 
 class Expected(NamedTuple):
@@ -50,7 +52,7 @@ def _findings(each: Expected, auto_models: set[str], digest: Any) -> Iterator[Fi
         yield Finding(each.path, "missing", f"{each.script} has not made it")
         return
     try:
-        made = provenance.read(each.path)
+        made = _made(each.path)
         if each.path.suffix in FIGURE_FILES:
             recorded = json.loads(each.path.with_suffix(".json").read_text(encoding="utf-8"))["sha256"][each.path.name]
             if recorded != digest(each.path):
@@ -71,6 +73,11 @@ def _findings(each: Expected, auto_models: set[str], digest: Any) -> Iterator[Fi
             yield Finding(each.path, "stale", f"{name}, which it was made from, is missing")
         elif digest(Path(name)) != recorded:
             yield Finding(each.path, "altered", f"{name} is not the file that it was made from")
+
+
+def _made(path: Path) -> dict[str, Any]:
+    """The provenance of a file."""
+    return provenance.read(path.with_name(BESIDE.get(path.name, path.name)))
 
 
 def differences(old: Any, new: Any, at: str = "") -> Iterator[tuple[str, Any, Any]]:
@@ -94,7 +101,7 @@ def trace(path: Path, depth: int = 0, seen: set[Path] | None = None) -> Iterator
         yield f"{indent}{path} MISSING"
         return
     try:
-        made = provenance.read(path)
+        made = _made(path)
     except CandorError:
         yield f"{indent}{path} sha256 {provenance.sha256(path)[:12]}"
         return
@@ -117,6 +124,8 @@ def _cost(path: Path) -> str:
     tries = [Path("results/benchmarks", *parts)]
     if len(parts) == 4 and parts[0] == "scores" and parts[2] == "train":
         tries += [Path("results/benchmarks", stage, parts[1], parts[3]) for stage in ("probes", "baselines")]
+    if parts[:1] == ("adapters",):  # one job makes all files of the folder
+        tries.append(Path("results/benchmarks", *parts[:2]))
     for stem in tries:
         file = stem.parent / f"{stem.name}.tsv"
         if file.exists():

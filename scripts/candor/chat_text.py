@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from candor.errors import CandorError
+from candor.responses import OPEN
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -26,6 +27,33 @@ class Encoded(NamedTuple):
     truncated: bool
 
 
+class Words(NamedTuple):
+    """Where the words of message number `message` stand in a rendered text, from `start` to before `end`."""
+
+    start: int
+    end: int
+    message: int
+
+
+class Conversation(NamedTuple):
+    """A rendered conversation, whole: its text, its tokens with their character offsets, and each message's words.
+
+    A message without words has no entry; none has where the template does more than trim a message or drop its start.
+    """
+
+    text: str
+    token_ids: list[int]
+    offsets: list[tuple[int, int]]
+    words: list[Words]
+
+
+class OpenTurn(NamedTuple):
+    """A text that ends in an assistant's turn, and how much of that turn it holds already."""
+
+    text: str
+    turn: str
+
+
 def render(messages: Sequence[Mapping[str, str]], tokenizer: "PreTrainedTokenizerBase", generation_prompt: bool) -> str:
     """The chat template's text; plain text, turn by turn, for a tokenizer that has no chat template."""
     if not tokenizer.chat_template:
@@ -40,6 +68,27 @@ def render(messages: Sequence[Mapping[str, str]], tokenizer: "PreTrainedTokenize
         raise CandorError(f"the model's chat template refuses messages with the roles {roles}: {error}") from None
 
 
+def conversation(
+    messages: Sequence[Mapping[str, str]], tokenizer: "PreTrainedTokenizerBase", generation_prompt: bool
+) -> Conversation:
+    """A conversation's text and tokens, before anything is cut."""
+    text = render(messages, tokenizer, generation_prompt)
+    templated = bool(tokenizer.chat_template)  # a template writes its own special tokens
+    encoding = tokenizer(text, add_special_tokens=not templated, return_offsets_mapping=True, verbose=False)
+    words = _words(text, messages, tokenizer, generation_prompt)
+    return Conversation(text, list(encoding["input_ids"]), list(encoding["offset_mapping"]), words)
+
+
+def tokens_read(count: int, max_tokens: int, truncate: str) -> list[int]:
+    """Which of `count` tokens are read when at most `max_tokens` are, cut on the side `truncate` (left or right).
+
+    The first token is kept where it is cut on the left, since models put a special token there that they rely on.
+    """
+    if count <= max_tokens or truncate == "right" or max_tokens == 1:
+        return list(range(min(count, max_tokens)))
+    return [0, *range(count - max_tokens + 1, count)]
+
+
 def encode(
     messages: Sequence[Mapping[str, str]],
     tokenizer: "PreTrainedTokenizerBase",
@@ -47,42 +96,58 @@ def encode(
     truncate: str,
     generation_prompt: bool = False,
 ) -> Encoded:
-    """Tokens of a conversation, cut to `max_tokens` on the side named by `truncate` (left or right).
+    """Tokens of a conversation, cut to `max_tokens` as `tokens_read` says."""
+    whole = conversation(messages, tokenizer, generation_prompt)
+    roles = _roles(whole, messages)
+    read = tokens_read(len(roles), max_tokens, truncate)
+    return Encoded([whole.token_ids[i] for i in read], [roles[i] for i in read], len(read) < len(roles))
 
-    The first token is kept where it is cut on the left, since models put a special token there that they rely on.
+
+def open_turn(
+    messages: Sequence[Mapping[str, str]], tokenizer: "PreTrainedTokenizerBase", prefill: str = ""
+) -> OpenTurn:
+    """The text of a conversation up to where the model goes on in its own turn.
+
+    A last turn of the assistant's is continued, and `prefill` stands at its end. Where the chat template opens the
+    reasoning itself, as some reasoning models' do, a turn that begins with it does not open it a second time.
     """
-    text = render(messages, tokenizer, generation_prompt)
-    templated = bool(tokenizer.chat_template)  # a template writes its own special tokens
-    encoding = tokenizer(text, add_special_tokens=not templated, return_offsets_mapping=True, verbose=False)
-    ids = list(encoding["input_ids"])
-    roles = _roles(_spans(text, messages, tokenizer, generation_prompt), encoding["offset_mapping"])
-    if len(ids) <= max_tokens:
-        return Encoded(ids, roles, False)
-    if truncate == "right" or max_tokens == 1:
-        return Encoded(ids[:max_tokens], roles[:max_tokens], True)
-    tail = max_tokens - 1
-    return Encoded([ids[0], *ids[-tail:]], [roles[0], *roles[-tail:]], True)
+    given = prefill
+    if messages and messages[-1]["role"] == "assistant":
+        messages, given = messages[:-1], messages[-1]["content"] + prefill
+    text = render(messages, tokenizer, generation_prompt=True)
+    if not tokenizer.chat_template:
+        return OpenTurn("\n\n".join(filter(None, (text, given))), given)
+    closed = render(messages, tokenizer, generation_prompt=False)
+    added = text[len(closed) :] if text.startswith(closed) else ""
+    _, tag, begun = added.partition(OPEN)
+    if tag and given.lstrip().startswith(OPEN):
+        given = given.lstrip()[len(OPEN) :].lstrip("\n")
+    return OpenTurn(text + given, tag + begun + given)
 
 
-def _spans(
+def token_ids(text: str, tokenizer: "PreTrainedTokenizerBase") -> list[int]:
+    """Tokens of a rendered text; a chat template has written its special tokens, plain text gets the tokenizer's."""
+    return list(tokenizer(text, add_special_tokens=not tokenizer.chat_template, verbose=False)["input_ids"])
+
+
+def _words(
     text: str, messages: Sequence[Mapping[str, str]], tokenizer: "PreTrainedTokenizerBase", generation_prompt: bool
-) -> list[tuple[int, int, int]]:
-    """Start, end and role code of each message's words in the rendered text.
+) -> list[Words]:
+    """Where each message's words stand in the rendered text.
 
     The words are not searched for, since "user" or "a" also stand in the template: the text is rendered once more with
-    a mark at the end of each message, and what stands before a mark and in its message is that message's. A template
-    that does more with a message than trim it or drop its start may yield no spans.
+    a mark at the end of each message, and what stands before a mark and in its message is that message's.
     """
     marked = [{**message, "content": _marked(message["content"], chr(MARKS + i))} for i, message in enumerate(messages)]
     pieces = re.split(f"([{chr(MARKS)}-{chr(MARKS + len(messages))}])", render(marked, tokenizer, generation_prompt))
     if "".join(pieces[::2]) != text:
         return []
-    spans, end = [], 0
+    found, end = [], 0
     for piece, mark in zip(pieces[::2], pieces[1::2], strict=False):
-        message = messages[ord(mark) - MARKS]
+        message = ord(mark) - MARKS
         end += len(piece)
-        spans.append((end - _shared_end(piece, message["content"].strip()), end, ROLE_CODES[message["role"]]))
-    return spans
+        found.append(Words(end - _shared_end(piece, messages[message]["content"].strip()), end, message))
+    return found
 
 
 def _shared_end(one: str, other: str) -> int:
@@ -96,11 +161,11 @@ def _marked(content: str, mark: str) -> str:
     return words + mark + content[len(words) :] if words else content
 
 
-def _roles(spans: Sequence[tuple[int, int, int]], offsets: Sequence[tuple[int, int]]) -> list[int]:
-    roles, current = [], 0
-    for start, end in offsets:
-        while current < len(spans) and spans[current][1] <= start:
+def _roles(whole: Conversation, messages: Sequence[Mapping[str, str]]) -> list[int]:
+    roles, words, current = [], whole.words, 0
+    for start, end in whole.offsets:
+        while current < len(words) and words[current].end <= start:
             current += 1
-        inside = current < len(spans) and start < spans[current][1] and end > spans[current][0] and end > start
-        roles.append(spans[current][2] if inside else ROLE_CODES["template"])
+        inside = current < len(words) and start < words[current].end and end > words[current].start and end > start
+        roles.append(ROLE_CODES[messages[words[current].message]["role"] if inside else "template"])
     return roles

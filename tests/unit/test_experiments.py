@@ -20,7 +20,7 @@ from candor.config.tasks import CrossValidation
 from candor.errors import CandorError
 from candor.experiments import layer_sweep, variation_transfer
 from candor.experiments.context import Context, Examples, measured, out_of_fold
-from candor.experiments.layer_sweep import permuted_by_group
+from candor.experiments.permuting import permuted_by_group
 from candor.probes.features import Part
 from candor.probes.problems import make_problems
 from candor.schemas.experiment import EXPERIMENT, SHUFFLED_FAMILY

@@ -8,17 +8,14 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import draw_figure
 import numpy as np
 import pytest
-from matplotlib.backend_bases import RendererBase
-from matplotlib.text import Text
-from matplotlib.transforms import Bbox
 
 from candor import provenance, tables
-from candor.config.figures import READS
+from candor.config.figures import READS, drawn_from
 from candor.config.tasks import Task
 from candor.figures import style
 from candor.figures.curves import GRID, SeedScores, mean_curve
@@ -29,10 +26,11 @@ from candor.schemas.dataset import DATASET, SPLITS
 from candor.schemas.experiment import EXPERIMENT
 from candor.schemas.metric import METRIC
 from candor.schemas.score import SCORE
+from tests.drawn_texts import Texts, recorded, spoilt, words
 
 Row = dict[str, Any]
-EXPERIMENT_PLOTS = sorted(plot for plot, reads in READS.items() if "experiment" in reads)
-TASK_PLOTS = sorted(set(READS) - set(EXPERIMENT_PLOTS))
+EXPERIMENT_PLOTS = ["layer_sweep", "variation_heatmaps"]
+TASK_PLOTS = sorted(plot for plot in READS if drawn_from(plot) == "task")
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "scripts" / "draw_figure.py"
 STYLE = ROOT / "resources" / "figures" / "style.mplstyle"
@@ -304,49 +302,10 @@ def studio(tmp_path: Path) -> Studio:
     return Studio(tmp_path)
 
 
-class Written(NamedTuple):
-    """A text as it stands on the page, in pixels."""
-
-    words: str
-    slanted: bool
-    box: Bbox
-    page: tuple[float, float]
-
-
-Texts = dict[Text, Written]
-
-
 @pytest.fixture
 def written(monkeypatch: pytest.MonkeyPatch) -> Texts:
     """Every text that is drawn, where it was drawn last."""
-    drawn: Texts = {}
-    original = Text.draw
-
-    def draw(self: Text, renderer: RendererBase) -> None:
-        original(self, renderer)
-        if self.get_visible() and self.get_text().strip():
-            box, page = self.get_window_extent(renderer), renderer.get_canvas_width_height()
-            drawn[self] = Written(" ".join(self.get_text().split()), self.get_rotation() not in (0, 90), box, page)
-
-    monkeypatch.setattr(Text, "draw", draw)
-    return drawn
-
-
-def words(written: Texts) -> str:
-    return " ".join(text.words for text in written.values())
-
-
-def spoilt(written: Texts) -> list[str]:
-    """Texts that overlap or leave the page; slanted ones are judged by eye, since their boxes overlap anyway."""
-    level = [text for text in written.values() if not text.slanted]
-    leaving = [
-        f"{text.words!r} leaves the page"
-        for text in level
-        if min(text.box.x0, text.box.y0) < 0 or text.box.x1 > text.page[0] or text.box.y1 > text.page[1]
-    ]
-    pairs = [(one, other) for i, one in enumerate(level) for other in level[i + 1 :]]
-    touching = [(one, other) for one, other in pairs if one.box.padded(-1).overlaps(other.box.padded(-1))]
-    return leaving + [f"{one.words!r} on {other.words!r}" for one, other in touching]
+    return recorded(monkeypatch)
 
 
 @pytest.mark.parametrize("sets", [[LONG], SETS], ids=["one", "six"])

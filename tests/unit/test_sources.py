@@ -40,7 +40,7 @@ class TestFiles:
             ("rows.jsonl", LINES),
             ("rows.jsonl", b"\xef\xbb\xbf" + LINES.replace(b"\n", b"\r\n\r\n")),
             ("rows.json", json.dumps(ROWS).encode()),
-            ("rows.jsonl.gz", gzip.compress(LINES)),
+            ("rows.jsonl.gz", gzip.compress(LINES, mtime=0)),
         ],
     )
     def test_rows_come_as_they_are(self, tmp_path: Path, name: str, content: bytes) -> None:
@@ -79,8 +79,8 @@ class TestFiles:
             ("rows.jsonl", b'{"a": "\xff"}', "not UTF-8 text .byte 7"),
             ("rows.csv", b"a,b\n1,2\n3\n", "line 3: has not as many fields as the first line names"),
             ("rows.csv", b"a,b\n1,2,3\n", "line 2: has not as many fields"),
-            ("rows.jsonl.gz", gzip.compress(LINES)[:-9], "not a whole gzip file"),
-            ("rows.jsonl.gz", gzip.compress(LINES)[:12] + b"\xff" * 40, "not a whole gzip file"),
+            ("rows.jsonl.gz", gzip.compress(LINES, mtime=0)[:-9], "not a whole gzip file"),
+            ("rows.jsonl.gz", gzip.compress(LINES, mtime=0)[:12] + b"\xff" * 40, "not a whole gzip file"),
             ("rows.jsonl.gz", LINES, "not a whole gzip file"),
             ("rows.parquet", b"PAR1 and no more", "not a whole parquet file"),
             ("rows.txt", b"text", "unknown kind of file; give .parquet, .jsonl"),

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from candor.config.probes import Probe
 from candor.data.folds import group_folds
-from candor.experiments.layer_sweep import permuted_by_group
+from candor.experiments.permuting import permuted_by_group
 from candor.probes import training
 from candor.probes.features import Features
 from candor.probes.fitting import fit_problems, out_of_fold_logits

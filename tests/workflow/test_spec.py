@@ -21,7 +21,7 @@ TITLES = [
 
 def test_titles_reach_the_script_unharmed(project: Project) -> None:
     config = yaml.safe_load(project.read("config.yaml"))
-    names = config["run"]["figures"]
+    names = config["run"]["figures"][: len(TITLES)]
     titles = dict(zip(names, TITLES, strict=True))
     for name, title in titles.items():
         config["figures"][name]["title"] = title

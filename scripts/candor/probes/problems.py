@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from candor.data.building import shuffled
+from candor.data.examples import shuffled
 from candor.errors import CandorError
 
 
