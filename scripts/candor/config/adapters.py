@@ -34,9 +34,11 @@ class Adapter(Section):
     train: Part = Field(description="Examples to learn from, `dataset@split`; their last turn is the assistant's.")
     validation: Part = Field(description="Examples whose loss chooses the checkpoint that is kept, `dataset@split`.")
     lora: Lora = Field(Lora(), description="The adapter's shape.")
-    adapter_dtype: Literal["float32", "bfloat16"] = Field("float32", description="Number format of the adapter.")
+    adapter_dtype: Literal["float32", "bfloat16"] = Field(
+        "float32", description="Number format that the adapter is stored in; it is trained in float32."
+    )
     epochs: PositiveInt = Field(2, description="Passes over the training examples.")
-    batch_size: PositiveInt = Field(4, description="Examples in a batch, over all processes' batches each.")
+    batch_size: PositiveInt = Field(4, description="Examples in a batch; several processes share one out.")
     gradient_accumulation: PositiveInt = Field(
         1, description="Batches to an optimiser step; an epoch's last step takes the batches that are left."
     )

