@@ -15,7 +15,8 @@ rule generate:
         "results/benchmarks/generations/{sampling}/{subject}/{dataset}/{shard}.tsv"
     conda:
         "../envs/gpu.yaml"
-    threads: 2
+    # two jobs of one thread do more than one of two, above all on a machine that does other work; --set-threads for more
+    threads: 1
     resources:
         mem="4GB",
         runtime="4h",
