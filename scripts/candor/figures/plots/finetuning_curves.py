@@ -64,13 +64,15 @@ def _panel(axes: Axes, history: History, room: float) -> None:
                 ha="center",
                 fontsize=style.NOTE_SIZE,
                 color=KEPT.colour,
+                bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.5},
             )
     axes.set_ylim(bottom=0)
     axes.margins(y=0.12)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
     axes.set_xlabel("Optimiser step")
     last = history.rows[-1]
-    counted = f"{last['step']} steps, {last['epoch']:g} epochs, {_thousands(last['tokens'])} tokens"
+    epochs = f"{last['epoch']:.3g} epoch{'' if last['epoch'] == 1 else 's'}"
+    counted = f"{last['step']} steps, {epochs}, {_thousands(last['tokens'])} tokens"
     heading = f"{style.wrap_name(history.adapter, room)}\n{style.wrap(counted, room, 8)}"
     axes.set_title(heading, loc="left", linespacing=1.2)
 
