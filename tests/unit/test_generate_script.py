@@ -337,6 +337,13 @@ class TestNative:
         assert engine.prompts[0].endswith("<|im_start|>assistant\n<think>\nHm.\n</think>\n\n")
         assert (row["reasoning"], row["answer"], row["status"]) == ("Hm.", "Yes.", "ok")
 
+    def test_a_turn_that_was_begun_is_not_begun_again_by_a_prefill(self, tokenizer: PreTrainedTokenizerFast) -> None:
+        engine = Scripted(tokenizer, lambda prompt: (" Yes.", "ok"))
+        turns = [*user("Why?"), {"role": "assistant", "content": "<think>\nHm.\n</think>\n\n"}]
+        (row,) = respond(engine, tokenizer, Sampling(reasoning="native", prefill="<think>\n"), [("e", 0, turns)])
+        assert engine.prompts[0].endswith("<|im_start|>assistant\n<think>\nHm.\n</think>\n\n")
+        assert (row["reasoning"], row["answer"]) == ("Hm.", "Yes.")
+
 
 def test_an_empty_answer_is_empty(tokenizer: PreTrainedTokenizerFast) -> None:
     engine = Scripted(tokenizer, lambda prompt: (" ", "ok"))

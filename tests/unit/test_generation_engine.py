@@ -18,6 +18,7 @@ from candor.errors import CandorError
 from candor.generations.ablation import ablated, read_direction
 from candor.generations.attention import GROWTH
 from candor.generations.engine import Completion, GenerationError, Request, Watch, before_stop, end_tokens, text_of
+from candor.generations.packing import MOST_ROWS, Packed, served
 from candor.generations.sampling import draw, uniforms
 from candor.generations.transformers_engine import TransformersEngine
 from candor.models import Subject
@@ -296,6 +297,39 @@ class TestWhatIsNotServed:
         subject.model.config.layer_types = ["full_attention", "chunked_attention"] * 2
         with pytest.raises(GenerationError, match="Qwen2ForCausalLM: has chunked_attention, which"):
             TransformersEngine(subject)
+
+    def test_more_texts_than_memory_holds(
+        self, tiny: Maker, tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def full(*_: Any, **__: Any) -> None:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+        subject = tiny()
+        monkeypatch.setattr(type(subject.model), "forward", full)
+        with pytest.raises(
+            GenerationError, match=r"64 texts side by side do not fit .* lower the sampling's `batch_size`"
+        ):
+            list(TransformersEngine(subject, 64).generate(requests(tokenizer), SAMPLING))
+
+
+class TestPacking:
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+    @pytest.mark.parametrize("bias", [False, True])
+    def test_packed_layers_give_the_same(self, dtype: torch.dtype, bias: bool) -> None:
+        torch.manual_seed(0)
+        layer = torch.nn.Linear(48, 80, bias=bias).to(dtype)
+        if not served(layer.weight):
+            pytest.skip("this machine's torch packs no such weights")
+        network, exact = torch.nn.Sequential(layer), 1e-5 if dtype == torch.float32 else 1e-2
+        with torch.inference_mode():
+            for shape in ((1, 1, 48), (1, 7, 48), (64, 48), (1, MOST_ROWS + 1, 48)):
+                x = torch.randn(shape).to(dtype)
+                usual = network(x)
+                with Packed(network).used():
+                    assert "forward" in layer.__dict__
+                    torch.testing.assert_close(network(x), usual, rtol=exact, atol=exact)
+                assert "forward" not in layer.__dict__
+                assert torch.equal(network(x), usual)
 
 
 class TestVllm:

@@ -178,7 +178,8 @@ EDITS: dict[str, tuple[str, str, str, set[str]]] = {
     "a check across sections of the config": (f"{CODE}/config/study.py", "closes a cycle", "goes in circles", set()),
     "a sampling that nothing uses": (CONFIG, "samplings:\n", "samplings:\n  greedy: {temperature: 0}\n", set()),
     "a comparison that no figure draws": (CONFIG, "title: Base model", "title: Base", set()),
-    "a default of a further step written out": (CONFIG, "repeat: 2}", "repeat: 2, drop: []}", set()),
+    "a default of an adapter written out": (CONFIG, "batch_size: 8", "batch_size: 8\n    schedule: constant", set()),
+    "a default of a sampling written out": (CONFIG, "temperature: 0.8, ", "temperature: 0.8, top_p: 1.0, ", set()),
     "a judge that no comparison asks": (f"{CODE}/judges/unasked.py", "", "X = 1\n", set()),
     "the audit": (f"{CODE}/audit.py", "has not made it", "did not make it", set()),
     # the config: models and what is read from them
@@ -347,7 +348,7 @@ EDITS: dict[str, tuple[str, str, str, set[str]]] = {
     "an experiment's attributes": (CONFIG, "attributes: [topic, style]", "attributes: [style]", TRANSFER),
     "a figure's title": (CONFIG, "title: ROC curves", "title: Curves", figures("roc")),
     "a figure less": (CONFIG, "figures: [comparison, roc,", "figures: [comparison,", MANIFEST),
-    "a figure of another task": (CONFIG, "words, variations]", "words, variations, plain]", QUICK),
+    "a figure of another task": (CONFIG, "words, variations,", "words, variations, plain,", QUICK),
     # code and shipped files
     "the figures' style": ("resources/figures/style.mplstyle", "font.size: 8", "font.size: 9", DRAWN),
     "code: sources": (f"{CODE}/sources.py", "TIMEOUT_S = 60", "TIMEOUT_S = 61", SOURCES),

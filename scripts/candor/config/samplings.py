@@ -17,7 +17,10 @@ class Sampling(Section):
     max_new_tokens: PositiveInt = Field(1024, description="Longest generation; one that reaches it is truncated.")
     max_prompt_tokens: PositiveInt = Field(8192, description="Longest prompt; a longer one is refused as invalid.")
     stop: list[str] = Field([], description="Texts that end a generation; they are cut off.")
-    prefill: str = Field("", description="Start of the assistant's turn, given to the model.")
+    prefill: str = Field(
+        "",
+        description="Start of the assistant's turn, given to the model; a turn that the prompt has begun has its own.",
+    )
     reasoning: Literal["none", "native", "prompted"] = Field(
         "none",
         description=(

@@ -5,7 +5,6 @@ of the network but its attention works token by token and needs no more than eac
 taken over through transformers' attention interface, keeps every text's keys and values in a slot of its own.
 """
 
-from functools import cache
 from typing import Any
 
 import torch
@@ -37,6 +36,10 @@ class Slots:
             grown[:, :, : tensor.shape[2]] = tensor
             self._tensors[name] = grown
 
+    def extent(self, length: int) -> int:
+        """How many tokens of each slot to look at for texts of `length`: all where that is hardly more, uncopied."""
+        return self._length if self._length - length < GROWTH else length
+
     def put(self, name: Any, values: Tensor, slots: Tensor, positions: Tensor) -> Tensor:
         """Write values [tokens, heads, width] to their slots and positions; return the whole tensor."""
         if name not in self._tensors:
@@ -65,7 +68,8 @@ class Pass:
     """What one forward pass reads: which slots go on, which prompts are new, and where each token's values belong.
 
     `running` are the lengths of the texts in slots 0, 1, …, whose newest token is read; `prompts` the lengths of the
-    new prompts; `copies` the number of slots that each new prompt takes, behind the running ones.
+    new prompts; `copies` the number of slots that each new prompt takes, behind the running ones. `reads` are the
+    positions of the tokens that are read, `ends` the places among them of each slot's last one.
     """
 
     def __init__(
@@ -73,23 +77,23 @@ class Pass:
     ) -> None:
         self.slots, self.running, self._device = slots, len(running), device
         self.prompts = prompts
-        self.longest = max(running, default=0)
+        self.longest = slots.extent(max(running, default=0))
+        self.ends = list(range(self.running))
+        self._seen: dict[int | None, Tensor] = {}
         tokens = [torch.arange(self.running)]
         held, at = [torch.arange(self.running)], [torch.tensor(running, dtype=torch.int64) - 1]
-        ends, start, slot = list(range(self.running)), self.running, self.running
+        start = slot = self.running
         for length, n in zip(prompts, copies, strict=True):
             for _ in range(n):
                 tokens.append(torch.arange(start, start + length))
                 held.append(torch.full((length,), slot))
                 at.append(torch.arange(length))
-                ends.append(start + length - 1)
+                self.ends.append(start + length - 1)
                 slot += 1
             start += length
         self.reads = torch.cat(at if sum(copies) == len(prompts) else [at[0], *map(torch.arange, prompts)]).to(device)
-        self.ends = torch.tensor(ends).to(device)
         self._written = torch.cat(tokens).to(device) if sum(copies) != len(prompts) else None
         self._held, self._at = torch.cat(held).to(device), torch.cat(at).to(device)
-        self.visible, self.causal = cache(self._visible), cache(self._causal)
         if len(prompts) > 1:
             starts = torch.tensor([0, *prompts[:-1]]).cumsum(0)
             lengths = torch.tensor(prompts)
@@ -99,22 +103,16 @@ class Pass:
 
     def write(self, name: Any, values: Tensor) -> Tensor:
         """Put values [tokens, heads, width] of all tokens read into their slots; return all slots."""
-        chosen = values if self._written is None else values[self._written]
-        return self.slots.put(name, chosen, self._held, self._at)
+        chosen = values if self._written is None else values[self._written.to(values.device)]
+        return self.slots.put(name, chosen, self._held.to(values.device), self._at.to(values.device))
 
-    def _visible(self, window: int | None) -> Tensor:
+    def visible(self, window: int | None) -> Tensor:
         """Which keys each running text's newest token sees, [running, 1, 1, longest]."""
-        keys, newest = torch.arange(self.longest, device=self._device), self._at[: self.running, None]
-        seen = keys <= newest
-        return (seen if window is None else seen & (keys > newest - window))[:, None, None]
-
-    def _causal(self, window: int | None) -> Tensor | None:
-        """Which keys each token of a prompt sees, [longest, longest]; None where it is all before it."""
-        length = max(self.prompts)
-        if window is None or window >= length:
-            return None
-        seen = torch.ones(length, length, dtype=torch.bool, device=self._device).tril()
-        return seen.triu(1 - window)
+        if window not in self._seen:  # the same for all blocks of one kind
+            keys, newest = torch.arange(self.longest, device=self._device), self._at[: self.running, None]
+            seen = keys <= newest
+            self._seen[window] = (seen if window is None else seen & (keys > newest - window))[:, None, None]
+        return self._seen[window]
 
 
 def attend(
@@ -144,10 +142,12 @@ def attend(
         # the query heads that share a key head stand beside each other: no key is copied for them
         grouped = query[0, :, :n].transpose(0, 1).unflatten(1, (keys.shape[1], -1))
         held = keys[:n, :, : now.longest], values[:n, :, : now.longest]
-        found.append(_attend(grouped, *held, now.visible(sliding_window), scale, softcap).flatten(1, 2))
+        found.append(
+            _attend(grouped, *held, now.visible(sliding_window).to(query.device), scale, softcap).flatten(1, 2)
+        )
     if now.prompts:
         found.append(_prompts(now, query[0, :, n:], key[0, :, n:], value[0, :, n:], scale, softcap, sliding_window))
-    return torch.cat(found)[None], None
+    return (found[0] if len(found) == 1 else torch.cat(found))[None], None
 
 
 def _prompts(
@@ -157,11 +157,20 @@ def _prompts(
     groups = query.shape[0] // key.shape[0]
     if groups > 1:
         key, value = key.repeat_interleave(groups, 0), value.repeat_interleave(groups, 0)
-    query, key, value = (
-        t[:, now.padded].transpose(0, 1) if len(now.prompts) > 1 else t[None] for t in (query, key, value)
-    )
-    found = _attend(query, key, value, now.causal(window), scale, softcap).transpose(1, 2)
-    return found.flatten(0, 1)[now.real] if len(now.prompts) > 1 else found[0]
+    if len(now.prompts) == 1:
+        return _attend(query[None], key[None], value[None], _band(query, window), scale, softcap)[0].transpose(0, 1)
+    padded, real = now.padded.to(query.device), now.real.to(query.device)
+    query, key, value = (each[:, padded].transpose(0, 1) for each in (query, key, value))
+    found = _attend(query, key, value, _band(query, window), scale, softcap)
+    return found.transpose(1, 2).flatten(0, 1)[real]
+
+
+def _band(query: Tensor, window: int | None) -> Tensor | None:
+    """Which keys each token of a prompt sees, [longest, longest]; None where it is all before it."""
+    length = query.shape[-2]
+    if window is None or window >= length:
+        return None
+    return torch.ones(length, length, dtype=torch.bool, device=query.device).tril().triu(1 - window)
 
 
 def _attend(

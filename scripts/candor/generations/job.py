@@ -190,7 +190,7 @@ def _turns(
     finished: Callable[[int], None],
 ) -> list[Turn]:
     """What comes of each prompt; one that is empty or too long is invalid, and not given to the engine."""
-    opened = [open_turn(prompt.messages, tokenizer, sampling.prefill) for prompt in prompts]
+    opened = [open_turn(prompt.messages, tokenizer, _start(prompt.messages, sampling)) for prompt in prompts]
     encoded = [token_ids(each.text, tokenizer) for each in opened]
     longest = min(sampling.max_prompt_tokens, (engine.context or sampling.max_prompt_tokens + 1) - 1)
     turns = {
@@ -213,6 +213,11 @@ def _turns(
         through += 1
         finished(through)
     return list(turns.values())
+
+
+def _start(messages: Messages, sampling: Sampling) -> str:
+    """What the model's turn starts with; a turn that the prompt has begun is not begun again."""
+    return "" if messages and messages[-1]["role"] == "assistant" else sampling.prefill
 
 
 def _row(prompt: Prompt, turn: Turn, sampling: Sampling) -> Row:

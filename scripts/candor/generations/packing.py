@@ -26,7 +26,7 @@ class Packed:
     def __init__(self, network: nn.Module) -> None:
         layers = [module for module in network.modules() if type(module) is nn.Linear]
         fit = sum(layer.weight.numel() for layer in layers) <= MOST_PARAMETERS
-        self._forwards = [(each, _forward(each)) for each in layers if fit and _served(each.weight)]
+        self._forwards = [(each, _forward(each)) for each in layers if fit and served(each.weight)]
 
     @contextmanager
     def used(self) -> Iterator[None]:
@@ -40,7 +40,8 @@ class Packed:
                 del layer.forward
 
 
-def _served(weight: Tensor) -> bool:
+def served(weight: Tensor) -> bool:
+    """Whether this machine's torch multiplies by packed copies of such a weight."""
     if weight.device.type != "cpu" or not torch.backends.mkldnn.is_available():
         return False
     if weight.dtype == torch.bfloat16:

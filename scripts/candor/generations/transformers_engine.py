@@ -83,8 +83,14 @@ class TransformersEngine:
             cleanup.enter_context(self._packed.used())
             cleanup.enter_context(run.watching())
             while run.unfinished():
-                with torch.inference_mode():
-                    done = run.step()
+                try:
+                    with torch.inference_mode():
+                        done = run.step()
+                except torch.OutOfMemoryError:
+                    raise GenerationError(
+                        f"{self.batch_size} texts side by side do not fit into the device's memory; "
+                        "lower the sampling's `batch_size`"
+                    ) from None
                 yield from done
 
     def _text(self, request: Request, sampling: Sampling) -> _Text:
@@ -137,7 +143,7 @@ class _Run:
             input_ids=torch.tensor([ids]).to(engine.device),
             position_ids=now.reads[None],
             use_cache=False,
-            logits_to_keep=now.ends,
+            logits_to_keep=now.ends,  # a list, which suits a head on any device
             candor_pass=now,
         ).logits[0]
         return self._take(*self._draw(logits))
