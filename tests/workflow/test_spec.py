@@ -25,7 +25,7 @@ def test_titles_reach_the_script_unharmed(project: Project) -> None:
     titles = dict(zip(names, TITLES, strict=True))
     for name, title in titles.items():
         config["figures"][name]["title"] = title
-    project.write("config.yaml", yaml.safe_dump(config, allow_unicode=True))
+    project.write("config.yaml", yaml.safe_dump(config, allow_unicode=True, sort_keys=False))
     assert project.jobs() == {"manifest", *(f"draw_figure {name}" for name in names)}
     project.build("-p")
     drawn = {name: json.loads(project.read(f"results/figures/{name}.json")) for name in names}
