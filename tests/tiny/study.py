@@ -237,7 +237,7 @@ samplings:
     reasoning_prompt: "Think. {{prompt}}"
     answer_prompt: "{{prompt}} {{reasoning}}"
   # a random model opens and closes no reasoning by itself
-  response: {{temperature: 0.7, reasoning: native, max_new_tokens: 8, prefill: "<think>\nWhy?\n</think>\n\n"}}
+  response: {{temperature: 0.7, reasoning: native, max_new_tokens: 8, prefill: "<think>\\nWhy?\\n</think>\\n\\n"}}
   bare: {{temperature: 1.0, reasoning: native, max_new_tokens: 8, stop: [e, a, o]}}
   code: {{temperature: 0.8, max_new_tokens: 8}}
 judges:

