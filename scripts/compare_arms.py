@@ -8,8 +8,8 @@ python scripts/compare_arms.py --spec '{"comparisons": {"kind": "vulnerability",
     --data D.parquet --generations G.parquet --verdicts JUDGE.parquet … \\
     --gold-data GOLD.parquet --gold-labels JUDGE.parquet … --output R.parquet
 
-Verdicts and labels stand in the order in which the config names the judges, that of the behaviour first. A flag without
-a value counts as not given.
+Tables of verdicts and labels name their judge, so they may stand in any order. A flag without a value counts as not
+given.
 """
 
 import importlib

@@ -439,7 +439,7 @@ class TestScript:
             ),
             ("swapped-data", lambda b: [], "names `swapped`, but --swapped-data is not given"),
             ("gold-data", lambda b: [b.data("gold", EXAMPLES)], "--gold-data is given, but the comparison names no"),
-            ("training-labels", lambda b: [], "--training-labels names 0 tables for the judges leak, support"),
+            ("training-labels", lambda b: [], "no table holds verdicts of leak on .*; give those of every judge"),
             (
                 "swapped-data",
                 lambda b: [b.data("other", [(id, g, "control") for id, g, _ in EXAMPLES[:4]])],
@@ -453,10 +453,26 @@ class TestScript:
         with pytest.raises(ComparisonError, match=message):
             bench.run(ADHERENCE, {**flags, flag: make(bench)})
 
-    def test_verdicts_in_another_order_are_refused(self, bench: Bench) -> None:
+    def test_tables_of_verdicts_may_stand_in_any_order_and_in_several_parts(self, bench: Bench) -> None:
         flags = adherence_flags(bench)
-        with pytest.raises(ComparisonError, match=r"behaviour.parquet: holds verdicts of hate, not of leak"):
-            bench.run(ADHERENCE, {**flags, "verdicts": [flags["verdicts"][i] for i in (0, 0, 2)]})
+        first, *others = flags["verdicts"]
+        rows = tables.read(first, VERDICT).to_pylist()
+        parts = [bench.verdicts(f"part-{i}", HATE, {r["example_id"]: r["verdict"] for r in rows[i::2]}) for i in (0, 1)]
+        whole = bench.run(ADHERENCE, flags)
+        assert bench.run(ADHERENCE, {**flags, "verdicts": [*others[::-1], *parts]}) == whole
+
+    def test_a_judge_without_a_table_and_a_table_without_its_judge_are_named(self, bench: Bench) -> None:
+        flags = adherence_flags(bench)
+        with pytest.raises(ComparisonError, match=r"no table holds verdicts of leak"):
+            bench.run(ADHERENCE, {**flags, "verdicts": [flags["verdicts"][i] for i in (0, 2)]})
+        stranger = bench.verdicts("stranger", "someone", dict.fromkeys(IDS, "no"))
+        with pytest.raises(ComparisonError, match=r"stranger.parquet: holds verdicts of someone, not of hate"):
+            bench.run(ADHERENCE, {**flags, "verdicts": [*flags["verdicts"], stranger]})
+
+    def test_a_text_judged_twice_by_one_judge_is_refused(self, bench: Bench) -> None:
+        flags = adherence_flags(bench)
+        with pytest.raises(ComparisonError, match=r"sample 0, stands in more than one row"):
+            bench.run(ADHERENCE, {**flags, "verdicts": [flags["verdicts"][0], *flags["verdicts"]]})
 
     def test_verdicts_on_other_texts_are_refused(self, bench: Bench) -> None:
         flags = adherence_flags(bench)

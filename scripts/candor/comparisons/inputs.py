@@ -69,23 +69,25 @@ class Inputs:
     gold: Sequence[Example] = ()
 
 
-def read_examples(data: Path, labels: Mapping[str, Path]) -> dict[str, Example]:
-    """The labelled examples of a dataset by id, with the verdicts of the judges that have a table of labels on it."""
+def read_examples(data: Path, judges: Sequence[str] = (), labels: Sequence[Path] = ()) -> dict[str, Example]:
+    """The labelled examples of a dataset by id, with the verdicts of judges on it, from tables in any order."""
     rows = tables.read(data, DATASET).to_pylist()
     unlabelled = [row["example_id"] for row in rows if row["label"] is None]
     if unlabelled:
         raise ComparisonError(f"{data}: {unlabelled[0]} has no label, so it belongs to no arm; label every example.")
     keys = [(row["example_id"], 0) for row in rows]
-    verdicts = _verdicts(labels, keys, data)
+    verdicts = _verdicts(judges, labels, keys, data)
     return {
         row["example_id"]: Example(row["group_id"], row["label"], row["split"], found)
         for row, found in zip(rows, verdicts, strict=True)
     }
 
 
-def read_responses(data: Path, generations: Sequence[Path], verdicts: Mapping[str, Path]) -> list[Response]:
+def read_responses(
+    data: Path, generations: Sequence[Path], judges: Sequence[str], verdicts: Sequence[Path]
+) -> list[Response]:
     """Every response to the prompts of a dataset, from all shards, with its verdict by each judge."""
-    prompts = read_examples(data, {})
+    prompts = read_examples(data)
     rows: list[dict[str, Any]] = [row for path in generations for row in tables.read(path, GENERATION).to_pylist()]
     keys = [(row["example_id"], row["sample_index"]) for row in rows]
     shards = ", ".join(map(str, generations))
@@ -104,7 +106,7 @@ def read_responses(data: Path, generations: Sequence[Path], verdicts: Mapping[st
             row["answer"],
             found,
         )
-        for row, found in zip(rows, _verdicts(verdicts, keys, Path(shards)), strict=True)
+        for row, found in zip(rows, _verdicts(judges, verdicts, keys, Path(shards)), strict=True)
     ]
 
 
@@ -118,21 +120,39 @@ def arms_of(responses: Iterable[Response], data: Path) -> Arms:
     return Arms(next(label for label in found if label != CONTROL), CONTROL)
 
 
-def _verdicts(paths: Mapping[str, Path], keys: Sequence[tuple[str, int]], of: Path) -> list[dict[str, Verdict]]:
+def _verdicts(
+    judges: Sequence[str], paths: Sequence[Path], keys: Sequence[tuple[str, int]], of: Path
+) -> list[dict[str, Verdict]]:
     """The verdicts of each judge on texts named by example and sample, in their order."""
     found: list[dict[str, Verdict]] = [{} for _ in keys]
-    for judge, path in paths.items():
-        rows = tables.read(path, VERDICT).to_pylist()
-        others = sorted({row["judge"] for row in rows} - {judge})
-        if others:
-            raise ComparisonError(f"{path}: holds verdicts of {others[0]}, not of {judge}; give tables in their order.")
-        given = [(row["example_id"], row["sample_index"]) for row in rows]
-        _refuse_repeats(given, str(path))
-        _refuse_unknown(given, keys, f"{path}: judges", f"{of} does not hold")
-        _refuse_unknown(keys, given, f"{path}: does not judge", f"{of} holds")
-        by_key = {key: Verdict(row["verdict"], row["status"]) for key, row in zip(given, rows, strict=True)}
+    for judge, rows in _rows_by_judge(judges, paths, of).items():
+        where = ", ".join(str(path) for path in dict.fromkeys(path for path, _ in rows))
+        given = [(row["example_id"], row["sample_index"]) for _, row in rows]
+        _refuse_repeats(given, where)
+        _refuse_unknown(given, keys, f"{where}: judges", f"{of} does not hold")
+        _refuse_unknown(keys, given, f"{where}: does not judge", f"{of} holds")
+        by_key = {key: Verdict(row["verdict"], row["status"]) for key, (_, row) in zip(given, rows, strict=True)}
         for verdicts, key in zip(found, keys, strict=True):
             verdicts[judge] = by_key[key]
+    return found
+
+
+def _rows_by_judge(
+    judges: Sequence[str], paths: Sequence[Path], of: Path
+) -> dict[str, list[tuple[Path, dict[str, Any]]]]:
+    """Rows of verdict tables, each with its file, by the judge that they name; a judge may have several tables."""
+    found: dict[str, list[tuple[Path, dict[str, Any]]]] = {judge: [] for judge in judges}
+    for path in paths:
+        for row in tables.read(path, VERDICT).to_pylist():
+            if row["judge"] not in found:
+                raise ComparisonError(
+                    f"{path}: holds verdicts of {row['judge']}, not of {', '.join(judges) or 'any judge'}; give the "
+                    "tables of the judges that the config names."
+                )
+            found[row["judge"]].append((path, row))
+    silent = next((judge for judge, rows in found.items() if not rows), None)
+    if silent is not None:
+        raise ComparisonError(f"no table holds verdicts of {silent} on {of}; give those of every judge.")
     return found
 
 

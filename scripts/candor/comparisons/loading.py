@@ -15,12 +15,12 @@ from candor.comparisons.inputs import (
     read_examples,
     read_responses,
 )
-from candor.config.comparisons import Adherence, Comparison, Vulnerability
+from candor.config.comparisons import Adherence, Comparison
 
 
 @dataclass(frozen=True)
 class Files:
-    """Where everything lies; verdicts and labels stand in the order in which the config names their judges."""
+    """Where everything lies; tables of verdicts and labels name their judges, and each judge may have several."""
 
     data: Path
     generations: Sequence[Path]
@@ -42,8 +42,8 @@ class Files:
 
 def load(id: str, comparison: Comparison, files: Files) -> Inputs:
     """Read and join all that the comparison names; ComparisonError where a file is absent, one too many, or unfit."""
-    judges = _judges(comparison)
-    responses = read_responses(files.data, files.generations, _by_judge(judges, files.verdicts, "--verdicts"))
+    judges = comparison.all_judges()
+    responses = read_responses(files.data, files.generations, judges, files.verdicts)
     arms = arms_of(responses, files.data)
     gold = list(_labelled(comparison, "gold", judges, files.gold_data, files.gold_labels).values())
     strange = sorted({example.label for example in gold} - {VULNERABLE, SECURE})
@@ -55,12 +55,6 @@ def load(id: str, comparison: Comparison, files: Files) -> Inputs:
     return Inputs(id, arms, responses, _swapped(comparison, files, responses), list(training.values()), gold)
 
 
-def _judges(comparison: Comparison) -> list[str]:
-    if isinstance(comparison, Vulnerability):
-        return comparison.judges
-    return [comparison.behaviour, *comparison.aspects]
-
-
 def _labelled(
     comparison: Comparison, key: str, judges: Sequence[str], data: Path | None, labels: Sequence[Path]
 ) -> dict[str, Example]:
@@ -68,15 +62,15 @@ def _labelled(
     if not _wanted(comparison, key, data):
         return {}
     assert data is not None
-    return read_examples(data, _by_judge(judges, labels, f"--{key}-labels"))
+    return read_examples(data, judges, labels)
 
 
 def _swapped(comparison: Comparison, files: Files, responses: Sequence[Response]) -> list[Response]:
     if not _wanted(comparison, "swapped", files.swapped_data):
         return []
     assert files.swapped_data is not None and isinstance(comparison, Adherence)
-    verdicts = _by_judge([comparison.behaviour], files.swapped_verdicts, "--swapped-verdicts")
-    swapped = read_responses(files.swapped_data, files.swapped_generations, verdicts)
+    judges, tables = [comparison.behaviour], files.swapped_verdicts
+    swapped = read_responses(files.swapped_data, files.swapped_generations, judges, tables)
     arms = {response.example_id: response.arm for response in responses}
     for response in swapped:
         if arms.get(response.example_id) != response.arm:
@@ -97,11 +91,3 @@ def _wanted(comparison: Comparison, key: str, data: Path | None) -> bool:
             else f"--{key}-data is given, but the comparison names no `{key}`; leave it out, or name it."
         )
     return named
-
-
-def _by_judge(judges: Sequence[str], paths: Sequence[Path], flag: str) -> dict[str, Path]:
-    if len(judges) != len(paths):
-        raise ComparisonError(
-            f"{flag} names {len(paths)} tables for the judges {', '.join(judges) or 'none'}; give one for each."
-        )
-    return dict(zip(judges, paths, strict=True))
