@@ -5,6 +5,7 @@ import os
 import random
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -447,6 +448,8 @@ class Project:
             stderr=subprocess.DEVNULL,
             env=self.environment,
             start_new_session=True,
+            # tests that were started with nohup hand its deafness to hang-ups on
+            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
         )
 
     def hold(self, file: str, line: str) -> None:
