@@ -3,10 +3,17 @@
 import fcntl
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+
+class Journal(NamedTuple):
+    """What a journal held when it was opened, and a function that puts one more entry, a JSON value, safely into it."""
+
+    done: list[Any]
+    add: Callable[[Any], None]
 
 
 @contextmanager
@@ -29,3 +36,18 @@ def entries(journal: Path) -> list[Any]:
         except ValueError:
             break
     return found
+
+
+@contextmanager
+def journalled(path: Path) -> Iterator[Journal]:
+    """Go on with a journal of JSON lines; a last line that was cut off is gone from it."""
+    done = entries(path)
+    with path.open("w", encoding="utf-8") as log:
+        log.writelines(json.dumps(entry) + "\n" for entry in done)
+        log.flush()
+
+        def add(entry: Any) -> None:
+            log.write(json.dumps(entry) + "\n")
+            log.flush()
+
+        yield Journal(done, add)

@@ -1,0 +1,1 @@
+"""Chat clients: requests in, completions out, whoever serves the model."""

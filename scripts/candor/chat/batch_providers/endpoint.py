@@ -1,0 +1,78 @@
+"""What a batch endpoint says, whoever's it is, and one call to it. No error of an SDK's gets out of here."""
+
+import json
+from collections.abc import Awaitable, Mapping
+from typing import Any, NamedTuple
+
+import httpx2
+
+from candor.chat.failures import Failure, malformed, of_status, words_of
+from candor.chat.providers.sending import UNSENT, Errors
+
+
+class Standing(NamedTuple):
+    """How a batch stands.
+
+    `made` is in seconds since 1970, by the service's clock; `size` is how many requests it has. `mark` is the name that
+    its maker gave it, None where it has none. `files` are where its results are; `refused` says why the service takes
+    none of it.
+    """
+
+    id: str
+    made: float
+    size: int
+    ended: bool
+    cancelled: bool = False
+    mark: str | None = None
+    files: tuple[str, ...] = ()
+    refused: Failure | None = None
+
+
+Ends = dict[str, Mapping[str, Any] | Failure]
+"""What became of the requests of a batch, by custom id: the JSON of a live answer, or what went wrong."""
+EXPIRED = Failure("the batch expired before this request's turn", heals=True)
+CANCELLED = Failure("its batch was cancelled", stop="run again to ask for the rest anew")
+
+
+async def call(errors: Errors, sending: Awaitable[httpx2.Response]) -> httpx2.Response | Failure:
+    """What a service answers to one request, or what went wrong; nothing is sent twice."""
+    try:
+        return await sending
+    except UnicodeEncodeError:
+        return Failure("a request holds characters that are no text (lone surrogates)")
+    except errors.APIStatusError as error:
+        words, about = words_of(error.body)
+        return of_status(error.status_code, words, error.response.headers, about)
+    except errors.APIConnectionError as error:  # time-outs too
+        cause = error.__cause__ or error
+        remark = f"no answer: {type(cause).__name__}"
+        return Failure(remark, heals=True, billed=not isinstance(cause, UNSENT), unreachable=True)
+
+
+def perhaps_made(failure: Failure) -> bool:
+    """Whether a batch may have been made, although the answer to its maker does not say so."""
+    return failure.heals and (failure.billed or failure.remark.startswith("HTTP 5"))
+
+
+def decoded(answer: httpx2.Response | Failure) -> Mapping[str, Any] | Failure:
+    """The JSON object that an answer holds."""
+    if isinstance(answer, Failure):
+        return answer
+    try:
+        value = json.loads(answer.content)
+    except ValueError:
+        return malformed("is not JSON")
+    return value if isinstance(value, Mapping) else malformed("is not a JSON object")
+
+
+def lines(answer: httpx2.Response | Failure) -> list[Mapping[str, Any]] | Failure:
+    """The JSON objects that the lines of an answer hold."""
+    if isinstance(answer, Failure):
+        return answer
+    try:
+        values = [json.loads(line) for line in answer.content.split(b"\n") if line.strip()]
+    except ValueError:
+        return malformed("is not lines of JSON")
+    if not all(isinstance(value, Mapping) and isinstance(value.get("custom_id"), str) for value in values):
+        return malformed("has lines without a custom_id")
+    return values

@@ -1,0 +1,1 @@
+"""One module per provider, imported by name: its official SDK, the form of its requests, and its errors' meaning."""
