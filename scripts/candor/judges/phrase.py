@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from candor.config.judges import Phrase
+from candor.config.judges import Phrase, plain_words
 from candor.errors import CandorError
 from candor.judges.texts import Judged, Verdict, absent
 
@@ -15,7 +15,7 @@ def judge(texts: Sequence[Judged], config: Phrase) -> list[Verdict]:
 
     A response without the part that is read keeps its own status and gets no verdict.
     """
-    patterns = {phrase: _pattern(phrase) for phrase in config.phrases}
+    patterns = {phrase: pattern_of(phrase) for phrase in config.phrases}
     return [_verdict(text, config, patterns) for text in texts]
 
 
@@ -23,19 +23,19 @@ def _verdict(text: Judged, config: Phrase, patterns: dict[str, re.Pattern[str]])
     part = text.part(config.reads)
     if part is None:
         return absent(text, config.reads)
-    words = _words(part)
-    counts = {phrase: len(pattern.findall(words)) for phrase, pattern in patterns.items()}
-    found = [f"{phrase!r} x {count}" for phrase, count in counts.items() if count]
+    counts = {phrase: count(pattern, part) for phrase, pattern in patterns.items()}
+    found = [f"{phrase!r} x {times}" for phrase, times in counts.items() if times]
     return Verdict(text.status, "yes" if found else "no", float(sum(counts.values())), ", ".join(found) or None)
 
 
-def _pattern(phrase: str) -> re.Pattern[str]:
-    words = _words(phrase)
+def pattern_of(phrase: str) -> re.Pattern[str]:
+    """What `count` looks for; CandorError for a phrase without a word."""
+    words = plain_words(phrase)
     if not words:
         raise CandorError(f"the phrase {phrase!r} of a judge holds no word to look for; give it one.")
-    return re.compile(rf"(?<!\S){re.escape(words)}(?!\S)")
+    return re.compile(rf"(?<!\S){re.escape(' '.join(words))}(?!\S)")
 
 
-def _words(text: str) -> str:
-    """The words of a text, with one space between."""
-    return " ".join(re.findall(r"[^\W_]+", text.casefold()))
+def count(pattern: re.Pattern[str], text: str) -> int:
+    """How many times a phrase stands in a text, without overlaps."""
+    return len(pattern.findall(" ".join(plain_words(text))))

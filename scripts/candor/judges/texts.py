@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
+from candor.config.judges import Reads
 from candor.schemas.status import SCORED
-
-Part = Literal["answer", "reasoning"]
 
 
 @dataclass(frozen=True)
@@ -26,23 +25,31 @@ class Judged:
     status: str
     attributes: Mapping[str, Any]
 
-    def part(self, name: Part) -> str | None:
+    def part(self, name: Reads) -> str | None:
         """A part of the response; None where it is absent or blank."""
         text = self.reasoning if name == "reasoning" else self.answer
         return text if text and text.strip() else None
 
 
 class Verdict(NamedTuple):
-    """What a judge says of one text; `verdict` is None where it can say nothing, and `status` says why."""
+    """What a judge says of one text; `verdict` is None where it can say nothing, and `status` says why.
+
+    `attempts` are requests sent for it, tokens and `usd` what they took; a judge that asks nobody has made one attempt.
+    """
 
     status: str
     verdict: str | None = None
     score: float | None = None
     rationale: str | None = None
     raw: str | None = None
+    confidence: float | None = None
+    attempts: int = 1
+    tokens_in: int = 0
+    tokens_out: int = 0
+    usd: float = 0.0
 
 
-def absent(text: Judged, part: Part) -> Verdict:
+def absent(text: Judged, part: Reads) -> Verdict:
     """No verdict on a response without the part that is judged: its own status stays, where that tells of it."""
     if text.status not in SCORED:
         return Verdict(text.status)
