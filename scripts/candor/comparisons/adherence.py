@@ -33,8 +33,7 @@ def compare(inputs: Inputs, comparison: Adherence) -> list[dict[str, Any]]:
         rows.append(rate_row(inputs.id, "reasoning_present", found, _statuses(of_arm), arm=arm))
         rows += _aspects(inputs.id, "aspect", arm, of_arm, comparison.aspects, draws)
         learnt = [example for example in inputs.training if example.label == arm and example.split == "train"]
-        if comparison.training is not None:
-            rows += _aspects(inputs.id, "training_aspect", arm, learnt, comparison.aspects, draws)
+        rows += _aspects(inputs.id, "training_aspect", arm, learnt, comparison.told_of_training(), draws)
         if comparison.swapped is not None:
             swapped = [response for response in inputs.swapped if response.arm == arm]
             rows += _behaviours(inputs.id, "swapped_behaviour", arm, swapped, comparison.behaviour, draws)

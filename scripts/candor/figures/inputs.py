@@ -1,6 +1,6 @@
 """What a figure is drawn from: checked tables, its config, and the facts that its footnote states."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,8 +15,10 @@ from candor.config.captures import Capture
 from candor.config.comparisons import Adherence, Comparison, Vulnerability
 from candor.config.figures import COMPARED, READS, Figure
 from candor.config.judges import Judge
+from candor.config.panels import Panel
 from candor.config.tasks import Task
 from candor.errors import CandorError
+from candor.schemas.agreement import AGREEMENT
 from candor.schemas.dataset import DATASET
 from candor.schemas.experiment import EXPERIMENT
 from candor.schemas.history import HISTORY
@@ -79,6 +81,31 @@ class Compared(NamedTuple):
         return next(found, None)
 
 
+class Agreement(NamedTuple):
+    """A panel: its config, the configs of its judges, and its rows of AGREEMENT.
+
+    A row also has `metric` (its measure), by which marks name what they draw.
+    """
+
+    id: str
+    config: Panel
+    judges: Mapping[str, Judge]
+    rows: Sequence[Row]
+
+    def row(
+        self, measure: str, judge: str | None = None, other: str | None = None, gold: str | None = None
+    ) -> Row | None:
+        """The row of a measure of no single verdict; None where the table has none."""
+        wanted = (measure, judge, other, None, gold)
+        names = ("measure", "judge", "other", "verdict", "gold")
+        return next((row for row in self.rows if tuple(row[name] for name in names) == wanted), None)
+
+    def by_verdict(self, measure: str, judge: str | None = None, gold: str | None = None) -> list[Row]:
+        """The rows of a measure that has one per verdict."""
+        named = [row for row in self.rows if row["measure"] == measure and row["verdict"] is not None]
+        return [row for row in named if (row["judge"], row["gold"]) == (judge, gold)]
+
+
 class History(NamedTuple):
     """The course of one finetuning: rows of HISTORY, and what its provenance tells of the examples."""
 
@@ -97,6 +124,7 @@ class FigureInput:
     experiment: list[Row] | None = None
     comparisons: tuple[Compared, ...] = ()
     histories: tuple[History, ...] = ()
+    panels: tuple[Agreement, ...] = ()
     task: Task | None = None
     token_layers: tuple[int, ...] = ()  # blocks of the capture that the task's probes are trained on
     model: str | None = None
@@ -112,7 +140,7 @@ class FigureInput:
 
 @dataclass(frozen=True)
 class Files:
-    """The files of a figure; comparisons and histories stand in the order in which the figure names them."""
+    """The files of a figure; comparisons, histories and panels stand in the order in which the figure names them."""
 
     metrics: Path | None = None
     scores: Sequence[Path] = ()
@@ -120,19 +148,21 @@ class Files:
     experiment: Path | None = None
     comparisons: Sequence[Path] = ()
     histories: Sequence[Path] = ()
+    panels: Sequence[Path] = ()
     selection: Path | None = None
     models: Sequence[Path] = ()
 
     def paths(self) -> list[Path]:
         """Every file."""
         single = [path for path in (self.metrics, self.experiment, self.selection) if path]
-        return [*single, *self.models, *self.scores, *self.datasets, *self.comparisons, *self.histories]
+        several = (self.models, self.scores, self.datasets, self.comparisons, self.histories, self.panels)
+        return [*single, *(path for paths in several for path in paths)]
 
 
 def load(spec: Mapping[str, Any], figure: Figure, files: Files) -> FigureInput:
     """Read and check the files of a figure; `spec` holds the configs of what they are about, by section."""
     capture = Capture.model_validate(spec["captures"]) if "captures" in spec else None
-    measured = [path for path in (files.metrics, files.experiment) if path] + list(files.comparisons)
+    measured = [path for path in (files.metrics, files.experiment) if path] + [*files.comparisons, *files.panels]
     methods = dict.fromkeys(provenance.read(path).get("intervals") for path in measured)
     return FigureInput(
         metrics=tables.read(files.metrics, METRIC).to_pylist() if files.metrics else None,
@@ -141,6 +171,7 @@ def load(spec: Mapping[str, Any], figure: Figure, files: Files) -> FigureInput:
         experiment=tables.read(files.experiment, EXPERIMENT).to_pylist() if files.experiment else None,
         comparisons=_comparisons(spec, figure, files.comparisons),
         histories=_histories(figure, files.histories),
+        panels=_panels(spec, figure, files.panels),
         task=Task.model_validate(spec["tasks"]) if "tasks" in spec else None,
         token_layers=tuple(capture.layers) if capture and isinstance(capture.layers, list) else (),
         model=", ".join(dict.fromkeys(str(tables.read_json(path)["name"]) for path in files.models)) or None,
@@ -164,10 +195,8 @@ def _comparisons(spec: Mapping[str, Any], figure: Figure, paths: Sequence[Path])
     configs = {
         id: reader.validate_python(entry) for id, entry in _entries(spec, "comparisons", figure.comparisons).items()
     }
-    named = {id: _judges_of(config) for id, config in configs.items()}
-    judge: TypeAdapter[Judge] = TypeAdapter(Judge)
-    wanted = list(dict.fromkeys(name for names in named.values() for name in names))
-    judges = {id: judge.validate_python(entry) for id, entry in _entries(spec, "judges", wanted).items()}
+    named = {id: config.all_judges() for id, config in configs.items()}
+    judges = _judges(spec, named.values())
     found = []
     for (id, config), path in zip(configs.items(), paths, strict=True):
         if config.kind != COMPARED[figure.plot]:
@@ -190,10 +219,27 @@ def _histories(figure: Figure, paths: Sequence[Path]) -> tuple[History, ...]:
     )
 
 
-def _judges_of(comparison: Adherence | Vulnerability) -> list[str]:
-    if isinstance(comparison, Vulnerability):
-        return comparison.judges
-    return [comparison.behaviour, *comparison.aspects]
+def _panels(spec: Mapping[str, Any], figure: Figure, paths: Sequence[Path]) -> tuple[Agreement, ...]:
+    if not paths:
+        return ()
+    _expect_one_each("panels", figure.panels, paths)
+    configs = {id: Panel.model_validate(entry) for id, entry in _entries(spec, "panels", figure.panels).items()}
+    judges = _judges(spec, [config.judges for config in configs.values()])
+    found = []
+    for (id, config), path in zip(configs.items(), paths, strict=True):
+        rows = tables.read(path, AGREEMENT).to_pylist()
+        if any(row["panel"] != id for row in rows):
+            raise FigureError(f"{path}: is not of the panel {id}; give tables in the figure's order.")
+        rows = [{**row, "metric": row["measure"]} for row in rows]
+        found.append(Agreement(id, config, {name: judges[name] for name in config.judges}, rows))
+    return tuple(found)
+
+
+def _judges(spec: Mapping[str, Any], named: Iterable[Sequence[str]]) -> dict[str, Judge]:
+    """The configs of judges by id."""
+    judge: TypeAdapter[Judge] = TypeAdapter(Judge)
+    wanted = list(dict.fromkeys(name for names in named for name in names))
+    return {id: judge.validate_python(entry) for id, entry in _entries(spec, "judges", wanted).items()}
 
 
 def _entries(spec: Mapping[str, Any], section: str, ids: Sequence[str]) -> dict[str, Any]:

