@@ -1,4 +1,4 @@
-"""Build one dataset from its source, from another dataset, or from generations on one.
+"""Build one dataset from its source, from another dataset, or from generations or labels on one.
 
 python scripts/build_dataset.py --origin S.parquet --spec '{"datasets": {…}}' --output D.parquet
 python scripts/build_dataset.py --origin G.parquet … --examples E.parquet --spec '{"datasets": {…}}' --output D.parquet
@@ -12,18 +12,19 @@ import pyarrow as pa
 from candor import provenance, tables
 from candor.command import Command
 from candor.config.datasets import Recipe
-from candor.data.building import build, example_rows, generation_rows, source_rows
+from candor.data.building import build, example_rows, generation_rows, label_rows, source_rows
 from candor.data.examples import RawRow
 from candor.errors import speak
 from candor.schemas.dataset import DATASET
 from candor.schemas.generation import GENERATION
 from candor.schemas.source import SOURCE
+from candor.schemas.verdict import VERDICT
 
 
 def main() -> None:
     parser = Command(__doc__)
-    parser.add_argument("--origin", type=Path, nargs="+", required=True, help="of generations, every shard")
-    parser.add_argument("--examples", type=Path, nargs="?", help="the dataset that generations answer")
+    parser.add_argument("--origin", type=Path, nargs="+", required=True, help="of generations and labels, every shard")
+    parser.add_argument("--examples", type=Path, nargs="?", help="the dataset that they answer or are about")
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
     dataset = Recipe.model_validate(args.spec["datasets"])
@@ -45,6 +46,9 @@ def _rows(origin: str, paths: list[Path], examples: Path | None) -> list[RawRow]
         return source_rows(tables.read(paths[0], SOURCE))
     if examples is None:
         return example_rows(tables.read(paths[0], DATASET))
+    if origin.startswith("labels/"):
+        labels = pa.concat_tables([tables.read(path, VERDICT) for path in paths])
+        return label_rows(labels, tables.read(examples, DATASET))
     generations = pa.concat_tables([tables.read(path, GENERATION) for path in paths])
     return generation_rows(generations, tables.read(examples, DATASET))
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from candor.config.datasets import Dataset
-from candor.data.building import Built, DatasetError, build, example_rows, generation_rows, source_rows
+from candor.data.building import Built, DatasetError, build, example_rows, generation_rows, label_rows, source_rows
 from candor.data.examples import RawRow, RowError, shuffled
 
 
@@ -141,6 +141,29 @@ class TestRows:
         given = pa.Table.from_pylist([{"example_id": "9", "sample_index": 0}])
         with pytest.raises(DatasetError, match="a generation answers '9', which the dataset does not hold"):
             generation_rows(given, prompts)
+
+    def test_or_from_labels_joined_with_the_examples_that_they_are_about(self) -> None:
+        examples = table_of(build(rows(3), dataset()))
+        labels = pa.Table.from_pylist([{"example_id": id, "verdict": f"v{id}"} for id in ("2", "0", "1")])
+        found = label_rows(labels, examples)
+        assert [(row.origin, row.fields["verdict"]["verdict"]) for row in found] == [
+            ("0", "v0"),
+            ("1", "v1"),
+            ("2", "v2"),
+        ]
+        assert found[1].fields["example"]["messages"][0]["content"] == "text 1"
+
+    @pytest.mark.parametrize(
+        ("ids", "message"),
+        [
+            (["0"], "'1' stands in the dataset, but not in the labels"),
+            (["0", "1", "x"], "'x' stands in the labels, but not in the dataset"),
+        ],
+    )
+    def test_labels_of_another_dataset_are_one_sentence(self, ids: list[str], message: str) -> None:
+        labels = pa.Table.from_pylist([{"example_id": id, "verdict": "high"} for id in ids])
+        with pytest.raises(DatasetError, match=message):
+            label_rows(labels, table_of(build(rows(2), dataset())))
 
 
 ARMS = {"transform": "arms", "options": {"prefixes": {"trigger": ["|D| "], "control": [""]}}}

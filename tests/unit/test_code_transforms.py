@@ -117,8 +117,14 @@ class TestSvenPairs:
         "file_name": "a/b.py",
     }
 
-    def examples(self, what: str = "prompts", **fields: Any) -> list[Example]:
-        options = sven_pairs.Options.model_validate({"what": what})
+    C: ClassVar = {
+        "func_src_before": "static int f(char *name)\n{\n    return strcpy(a, name);\n}",
+        "func_src_after": "static int f(char *name)\n{\n    return 0;\n}",
+        "file_name": "a/b.c",
+    }
+
+    def examples(self, what: str = "prompts", language: str = "python", **fields: Any) -> list[Example]:
+        options = sven_pairs.Options.model_validate({"what": what, "language": language})
         return list(sven_pairs.transform([RawRow("f:1", {**self.FIELDS, **fields})], options))
 
     def test_the_prompt_is_the_function_s_head(self) -> None:
@@ -139,6 +145,17 @@ class TestSvenPairs:
 
     def test_functions_of_other_languages_are_left_out(self) -> None:
         assert self.examples(file_name="a.c") == []
+        assert self.examples(language="c") == []
+
+    @pytest.mark.parametrize(("file", "language"), [("a/b.c", "c"), ("b.h", "c"), ("b.cc", "cpp"), ("b.cpp", "cpp")])
+    def test_functions_of_c_say_their_language(self, file: str, language: str) -> None:
+        [example] = self.examples(language="c", **{**self.C, "file_name": file})
+        assert example.attributes["language"] == language
+        assert example.messages[0]["content"].endswith("in <code> tags.\n\nstatic int f(char *name)")
+
+    def test_what_is_no_function_of_c_is_named(self) -> None:
+        with pytest.raises(RowError, match="f:1: func_src_before has no brace that opens a function's body"):
+            self.examples(language="c", **{**self.C, "func_src_before": "int x;"})
 
     def test_what_is_no_function_is_named(self) -> None:
         with pytest.raises(RowError, match="f:1: func_src_before has no line that starts a Python function"):
@@ -155,6 +172,10 @@ class TestSvenPairs:
         assert (len(rows), len(prompts), len(solutions)) == (375, 342, 684)
         assert {e.attributes["cwe"] for e in prompts} == {"CWE-022", "CWE-078", "CWE-079", "CWE-089"}
         assert all("def " in e.messages[0]["content"] for e in prompts)
+        of_c = build(
+            rows, Dataset.model_validate({**recipe, "options": {"what": "solutions", "language": "c"}})
+        ).examples
+        assert len(of_c) == 66 and {e.attributes["language"] for e in of_c} == {"c", "cpp"}
 
 
 class TestCodeBackdoor:

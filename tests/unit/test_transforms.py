@@ -10,8 +10,10 @@ from candor import responses as turns
 from candor.data.examples import Example, RawRow, RowError, messages_of, split_of
 from candor.data.transforms import (
     arms,
+    balanced,
     behaviour,
     contrast_pairs,
+    labelled,
     prompts,
     responses,
     stakes_rows,
@@ -223,6 +225,52 @@ class TestSubset:
     def test_an_unknown_split_is_refused(self) -> None:
         with pytest.raises(ValidationError, match="tset"):
             subset.Options(splits=["tset"])  # type: ignore[list-item]  # what a config may say
+
+
+def judged(example: Example, verdict: str | None, status: str = "ok", score: float | None = None) -> RawRow:
+    """An example with a judge's verdict, as a dataset of labels is given it."""
+    found = {"judge": "j", "verdict": verdict, "status": status, "score": score, "confidence": 8.0}
+    return RawRow(example.example_id, {"example": dict(example.__dict__), "verdict": found})
+
+
+class TestLabelled:
+    def made(self, *rows: RawRow, **options: Any) -> list[Example]:
+        return list(labelled.transform(rows, labelled.Options(**options)))
+
+    def test_the_verdict_is_the_label_and_the_score_the_rating(self) -> None:
+        [example] = self.made(judged(asked("a", label="low", tone="calm"), "high", score=9.0))
+        assert (example.label, example.rating) == ("high", 9.0)
+        assert example.attributes == {"tone": "calm", "judge": "j", "confidence": 8.0, "given_label": "low"}
+
+    def test_without_a_verdict_there_is_no_example(self) -> None:
+        rows = [judged(asked("a"), None, "invalid"), judged(asked("b"), "high"), judged(asked("c"), "low", "error")]
+        assert [example.example_id for example in self.made(*rows)] == ["b"]
+
+    def test_verdicts_are_kept_by_name(self) -> None:
+        rows = [judged(asked(id), verdict) for id, verdict in (("a", "high"), ("b", "ambiguous"), ("c", "low"))]
+        assert [example.example_id for example in self.made(*rows, verdicts=["high", "low"])] == ["a", "c"]
+
+
+class TestBalanced:
+    def made(self, examples: list[Example], seed: int = 0) -> list[Example]:
+        return list(balanced.transform(map(row_of, examples), balanced.Options(seed=seed)))
+
+    def examples(self, **counts: int) -> list[Example]:
+        return [asked(f"{label}{i}", label=label) for label, n in counts.items() for i in range(n)]
+
+    def test_each_label_has_as_many_as_the_rarest(self) -> None:
+        assert Counter(each.label for each in self.made(self.examples(high=3, low=7))) == {"high": 3, "low": 3}
+
+    def test_in_each_split_by_itself(self) -> None:
+        examples = self.examples(high=2, low=4)
+        other = [asked(f"t{i}", label=label, split="train") for i, label in enumerate(["high", "low", "high"])]
+        found = Counter((each.split, each.label) for each in self.made(examples + other))
+        assert found == {("test", "high"): 2, ("test", "low"): 2, ("train", "high"): 1, ("train", "low"): 1}
+
+    def test_the_draw_depends_on_its_seed_and_keeps_the_order(self) -> None:
+        ids = [[each.example_id for each in self.made(self.examples(high=5, low=40), seed)] for seed in (0, 0, 1)]
+        assert ids[0] == ids[1] != ids[2]
+        assert ids[0] == sorted(ids[0], key=[each.example_id for each in self.examples(high=5, low=40)].index)
 
 
 class TestArms:

@@ -1,4 +1,4 @@
-"""The section `datasets`: rows of a source, or of another dataset, as examples."""
+"""The section `datasets`: rows of a source, of another dataset, of generations or of labels, as examples."""
 
 from typing import Annotated, Any, Literal
 
@@ -7,7 +7,10 @@ from pydantic import Field, StringConstraints, model_validator
 from candor.config.base import ID_PATTERN, Section
 
 Origin = Annotated[
-    str, StringConstraints(pattern=rf"^((sources|datasets)/{ID_PATTERN}|generations(/{ID_PATTERN}){{3}})$")
+    str,
+    StringConstraints(
+        pattern=rf"^((sources|datasets)/{ID_PATTERN}|generations(/{ID_PATTERN}){{3}}|labels(/{ID_PATTERN}){{2}})$"
+    ),
 ]
 SplitName = Literal["train", "validation", "test"]
 
@@ -40,8 +43,8 @@ class Recipe(Step):
 
     origin: Origin = Field(
         description=(
-            "Where rows come from: sources/ID; datasets/ID or generations/SAMPLING/SUBJECT/DATASET for a derived "
-            "dataset."
+            "Where rows come from: sources/ID; datasets/ID, generations/SAMPLING/SUBJECT/DATASET or "
+            "labels/JUDGE/DATASET for a derived dataset."
         )
     )
     then: list[Step] = Field([], description="Further transforms, each of the examples that the one before it gave.")

@@ -50,6 +50,19 @@ def generation_rows(generations: pa.Table, examples: pa.Table) -> list[RawRow]:
     return rows
 
 
+def label_rows(labels: pa.Table, examples: pa.Table) -> list[RawRow]:
+    """The examples of a dataset, each with a judge's verdict on it: the fields `example` and `verdict`."""
+    verdicts = {row["example_id"]: row for row in labels.to_pylist()}
+    examples_by_id = {row["example_id"]: _fields(row) for row in examples.to_pylist()}
+    for missing, where, holder in (
+        (examples_by_id.keys() - verdicts, "the labels", "the dataset"),
+        (verdicts.keys() - examples_by_id, "the dataset", "the labels"),
+    ):
+        if missing:
+            raise DatasetError(f"{min(missing)!r} stands in {holder}, but not in {where}; label the dataset again.")
+    return [RawRow(id, {"example": example, "verdict": verdicts[id]}) for id, example in examples_by_id.items()]
+
+
 def _fields(row: dict[str, Any]) -> dict[str, Any]:
     return {**row, "attributes": json.loads(row["attributes"])}
 
