@@ -9,13 +9,15 @@ export PATH := $(abspath $(BIN)):$(PATH)
 CORES ?= $(shell $(PYTHON) -c 'import os; print(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())')
 # progress on the terminal: jobs done of all, and each running job's own lines; everything else is in results/logs/
 SNAKEMAKE = $(BIN)/snakemake --quiet rules reason host --cores $(CORES)
-.PHONY: help figures quick check test test-fast format install lock schema audit trace report clean
+.PHONY: help figures quick check test test-fast test-full format install lock schema cost audit trace report clean
 
 help:
 	@echo "make figures            install, then make every figure of results/figures/all"
 	@echo "make quick              install, then one figure for a first look, in minutes on any machine"
 	@echo "make test               install, then formatting, types, lint and all tests"
 	@echo "make test-fast          the same without the slow tests"
+	@echo "make test-full          the same with the long ones: 500 rows for each chat server"
+	@echo "make cost               what the judges would ask of servers and at what price, before anything is spent"
 	@echo "make audit              which results are stale, altered or missing, and why"
 	@echo "make trace FIGURE=roc   what a figure rests on, down to its sources"
 	@echo "make report             results/report.zip, a browsable report of the figures"
@@ -55,6 +57,9 @@ test: check
 test-fast: check
 	$(BIN)/python -m pytest -m "not slow"
 
+test-full: check
+	CANDOR_TEST_FULL=1 $(BIN)/python -m pytest --durations=15 -ra
+
 format: install
 	$(BIN)/ruff format scripts tests benchmarks
 	$(BIN)/ruff check --fix scripts tests benchmarks
@@ -71,6 +76,9 @@ lock:
 
 schema: install
 	$(BIN)/python scripts/write_schema.py --output resources/config.schema.json
+
+cost: install
+	$(BIN)/python scripts/cost.py $(if $(CONFIG),--configfile $(CONFIG))
 
 audit: install
 	$(BIN)/python scripts/audit.py

@@ -14,6 +14,7 @@ from typing import Any
 from candor.audit import Expected, audit, trace
 from candor.config.study import Study
 from candor.errors import CandorError, speak
+from candor.planning import planned
 
 
 def main() -> None:
@@ -38,30 +39,6 @@ def main() -> None:
     wrong = {finding.path for finding in findings if finding.verdict != "note"}
     print(f"{len(files)} files: {len(files) - len(wrong)} as they should be, {len(wrong)} not", file=sys.stderr)
     sys.exit(1 if wrong else 0)
-
-
-def planned(configfiles: list[Path], target: str) -> tuple[dict[str, Any], list[Any]]:
-    """The config as the files have it, and every job of the graph, whether it would run or not."""
-    from snakemake.api import SnakemakeApi
-    from snakemake.common.configfile import load_configfile
-    from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, Quietness, ResourceSettings
-    from snakemake.utils import update_config
-
-    raw: dict[str, Any] = {}
-    for path in [Path("config.yaml"), *configfiles]:
-        update_config(raw, load_configfile(path))
-    with SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:
-        workflow = api.workflow(
-            resource_settings=ResourceSettings(cores=1),
-            config_settings=ConfigSettings(configfiles=configfiles),
-            snakefile=Path("Snakefile"),
-        )
-        workflow.dag(DAGSettings(targets={target}, forceall=True))
-        # as the API's own summary() does, which can only print
-        graph = workflow._workflow_store
-        graph._prepare_dag(forceall=True, ignore_incomplete=True, lock_warn_only=True, nolock=True)
-        graph._build_dag()
-        return raw, list(graph.dag.jobs)
 
 
 def expected(jobs: list[Any]) -> Iterator[Expected]:

@@ -1,0 +1,120 @@
+"""What the jobs of a graph that ask a server would cost, job by job, before anything is sent."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from candor import tables
+from candor.chat.rehearsing import Rehearsal, longest
+from candor.config.clients import RemoteClient
+from candor.config.judges import Chat
+from candor.config.samplings import Sampling
+from candor.generations.by_client import Teacher
+from candor.generations.responding import items_of, respond
+from candor.judges import chat, judging
+from candor.judges.templates import read_template
+from candor.judges.texts import Judged
+from candor.responses import split
+from candor.schemas.dataset import DATASET
+from candor.schemas.generation import GENERATION
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job that asks a server: who asks whom, with which files.
+
+    `who` is a judge's or a sampling's id. `generations` are those that a judge reads, none for labels and teachers;
+    `sampling` is what they are made with.
+    """
+
+    who: str
+    client: str
+    spec: Mapping[str, Any]
+    pace: Mapping[str, Any]
+    data: Path
+    shard: str
+    generations: Sequence[Path] = ()
+    sampling: Mapping[str, Any] | None = None
+
+
+@dataclass
+class Cost:
+    """What is missing of a judge's or a teacher's replies.
+
+    `guessed` counts requests about texts that are not made yet, taken to be as long as they can be; `unknown` counts
+    jobs whose dataset is not made yet, so that nothing can be said.
+    """
+
+    who: str
+    client: str
+    requests: int = 0
+    missing: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    usd: float = 0.0
+    guessed: int = 0
+    unknown: int = 0
+
+
+def costs(jobs: Iterable[Job]) -> list[Cost]:
+    """The cost of each judge and teacher, in the order in which they first come."""
+    found: dict[tuple[str, str], Cost] = {}
+    rehearsals: dict[tuple[str, str], Rehearsal] = {}
+    for job in jobs:
+        key = job.who, job.client
+        cost = found.setdefault(key, Cost(job.who, job.client))
+        if not job.data.exists():
+            cost.unknown += 1
+            continue
+        rehearsal = rehearsals.setdefault(key, Rehearsal(_client(job)))
+        before = rehearsal.missing
+        if _rehearse(job, rehearsal):
+            cost.guessed += rehearsal.missing - before
+    for key, rehearsal in rehearsals.items():
+        cost = found[key]
+        cost.requests, cost.missing, cost.usd = rehearsal.requests, rehearsal.missing, rehearsal.usd
+        cost.tokens_in, cost.tokens_out = rehearsal.tokens_in, rehearsal.tokens_out
+    return list(found.values())
+
+
+def _client(job: Job) -> RemoteClient:
+    entry = {key: value for key, value in {**job.spec["clients"], **job.pace}.items() if key != "budget_usd"}
+    config: RemoteClient = TypeAdapter(RemoteClient).validate_python(entry)
+    return config
+
+
+def _rehearse(job: Job, rehearsal: Rehearsal) -> bool:
+    """Count a job's requests; True where they are about texts that nobody has written yet."""
+    if "samplings" in job.spec:
+        sampling = Sampling.model_validate(job.spec["samplings"])
+        teacher = Teacher(rehearsal, sampling, job.spec["clients"]["provider"])
+        respond(teacher, sampling, items_of(job.data, job.shard, sampling.n))
+        return False
+    judge = Chat.model_validate(job.spec["judges"])
+    data = tables.read(job.data, DATASET)
+    guessed = not all(path.exists() for path in job.generations)
+    if guessed:
+        texts = _unwritten(job)
+    elif job.generations:
+        texts = judging.responses(data, [tables.read(path, GENERATION) for path in job.generations], job.shard)
+    else:
+        texts = judging.last_turns(data, job.shard, judging.reads_answers(judge))
+    chat.judge(texts, judge, rehearsal, read_template(Path(judge.template), judge))
+    return guessed
+
+
+def _unwritten(job: Job) -> list[Judged]:
+    """Responses of the greatest length to a shard's prompts, each of them different, whichever part is read."""
+    assert job.sampling is not None  # there are no generations without one
+    sampling = Sampling.model_validate(job.sampling)
+    texts = []
+    for id, k, messages in items_of(job.data, job.shard, sampling.n):
+        said = f"<code>{id} {k} {longest(sampling.max_new_tokens)}</code>"
+        thought = f"{id} {k} {longest(sampling.max_reasoning_tokens if sampling.reasoning == 'prompted' else 1)}"
+        whole = said if sampling.reasoning == "none" else f"<think>{thought}</think>{said}"
+        reasoning, answer, _ = split(whole, reasoning=sampling.reasoning != "none")
+        texts.append(Judged(id, k, id, None, messages, reasoning, answer, "ok", {}))
+    return texts
