@@ -11,6 +11,7 @@ frozen = None if workflow.is_main_process else os.environ.get("CANDOR_RUN")
 sys.path.insert(0, str(Path(frozen or workflow.basedir, "scripts")))
 
 from candor.config.base import ID_PATTERN
+from candor.config.clients import TRACKED
 from candor.config.datasets import Recipe
 from candor.config.files import refuse_duplicate_keys
 from candor.config.study import Study
@@ -39,7 +40,17 @@ onstart:
         run.freeze(os.environ)
     except CandorError as error:
         sys.exit(str(error))
+    # Snakemake deletes what a job made before when the job starts. If it fails or is killed, the next run would not miss
+    # the file where what was made from it is still there: all that is to be made again is incomplete until it is made.
+    for job in workflow.dag.needrun_jobs():
+        workflow.persistence.started(job)
 
+
+if workflow.is_main_process:
+    # the share of a client's rates that a job may use depends on how many of them run at once
+    limits = workflow.global_resources
+    at_once = limits.get("api_calls").value or limits.get("_cores").value or 1
+    os.environ.update(CANDOR_API_JOBS=str(at_once))
 
 # threads that wait for each other in a loop slow every job on a machine that is busy, up to tenfold
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -65,8 +76,10 @@ wildcard_constraints:
     comparison=one_of(config["comparisons"]),
     adapter=one_of(config["adapters"]),
     sampling=one_of(config["samplings"]),
+    panel=one_of(config["panels"]),
     judge=one_of(config["judges"]),
-    subject=one_of([*config["models"], *config["adapters"], *config["ablations"]]),
+    client=one_of(id for id, client in config["clients"].items() if client["provider"] != "local"),
+    subject=one_of([*config["models"], *config["adapters"], *config["ablations"], *config["clients"]]),
     part=rf"{ID_PATTERN}@(train|validation|test)",
     other=rf"{ID_PATTERN}@(train|validation|test)",
     shard=r"\d{3}-of-\d{3}",

@@ -14,6 +14,7 @@ rule draw_figure:
         datasets=figure_input("datasets"),
         experiment=figure_input("experiment"),
         comparisons=figure_input("comparisons"),
+        panels=figure_input("panels"),
         histories=figure_input("histories"),
         selection=figure_input("selection"),
         model=figure_input("model"),
@@ -39,7 +40,7 @@ rule draw_figure:
         mem="2GB",
         runtime="10m",
     params:
-        spec=spec("figures/{figure}[plot,title,task,experiment,comparisons,adapters]", figure_config),
+        spec=spec("figures/{figure}[plot,title,task,experiment,comparisons,panels,adapters]", figure_config),
         script=script(
             "draw_figure.py", lambda wildcards: f"candor.figures.plots.{config['figures'][wildcards.figure]['plot']}"
         ),
@@ -53,6 +54,7 @@ rule draw_figure:
             --datasets {input.datasets:q} \
             --experiment {input.experiment:q} \
             --comparisons {input.comparisons:q} \
+            --panels {input.panels:q} \
             --histories {input.histories:q} \
             --selection {input.selection:q} \
             --models {input.model:q} \

