@@ -51,14 +51,17 @@ check: install
 	$(BIN)/mypy
 	$(BIN)/snakemake --lint
 
+# two processes at a time; a file's tests stay together, since they share what they build
+PYTEST = $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --durations=15 -ra
+
 test: check
-	$(BIN)/python -m pytest --durations=15 -ra
+	$(PYTEST)
 
 test-fast: check
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-full: check
-	CANDOR_TEST_FULL=1 $(BIN)/python -m pytest --durations=15 -ra
+	CANDOR_TEST_FULL=1 $(PYTEST)
 
 format: install
 	$(BIN)/ruff format scripts tests benchmarks

@@ -160,7 +160,7 @@ def test_a_request_that_comes_to_nothing_ends_as_an_error_and_is_asked_again_nex
         found = client.complete(rows(3))
         again = client.complete(rows(3))
     assert [each.status for each in found] == ["ok", "error", "ok"]
-    assert found[1] == ("error", "", 3, 0, 0, 0.0, "HTTP 500: something broke", False)
+    assert found[1] == ("error", "", 3, 0, 0, 0.0, "HTTP 500: something broke", False, None)
     assert [(each.status, each.attempts) for each in again] == [("ok", 1), ("ok", 4), ("ok", 1)]
 
 

@@ -9,7 +9,7 @@ may be paid for, so it is awaited and kept first.
 import asyncio
 import importlib
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -84,12 +84,7 @@ class AskingClient:
         if todo:
             key = key_of(self.config)
             asyncio.run(call.run(todo, key))
-        completions: list[Completion | None] = [None] * len(requests)
-        for asked, where in rows:
-            completion = call.completions[asked.identity]
-            for place, i in enumerate(where):
-                completions[i] = completion._replace(attempts=0, usd=0.0) if place else completion
-        return [completion for completion in completions if completion is not None]
+        return in_order(rows, call.completions)
 
 
 class _Call:
@@ -288,6 +283,15 @@ def asked_once(config: RemoteClient, requests: Sequence[ChatRequest]) -> list[tu
         asked = Asked(request, text, digest(text))
         rows.setdefault(asked.identity, (asked, []))[1].append(i)
     return list(rows.values())
+
+
+def in_order(rows: Sequence[tuple[Asked, list[int]]], found: Mapping[str, Completion]) -> list[Completion]:
+    """The completions of the rows of `asked_once`, by identity, each at its places: only the first was paid for."""
+    completions: dict[int, Completion] = {}
+    for asked, places in rows:
+        again = found[asked.identity]._replace(attempts=0, usd=0.0)
+        completions |= dict.fromkeys(places, again) | {places[0]: found[asked.identity]}
+    return [completions[i] for i in range(len(completions))]
 
 
 def check(config: RemoteClient, request: ChatRequest) -> None:

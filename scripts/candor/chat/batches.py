@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from candor.chat.asking import LONGEST_REMARK, Asked, asked_once, completion_of
+from candor.chat.asking import LONGEST_REMARK, Asked, asked_once, completion_of, in_order
 from candor.chat.batch_providers.endpoint import CANCELLED, Ends, Standing, perhaps_made
 from candor.chat.failures import ChatStop, Failure
 from candor.chat.intents import Intent, Intents
@@ -66,12 +66,7 @@ class BatchClient:
         if call.todo:
             key = key_of(self.config)
             asyncio.run(call.run(key))
-        completions: list[Completion | None] = [None] * len(requests)
-        for asked, where in rows:
-            completion = call.completions[asked.identity]
-            for place, i in enumerate(where):
-                completions[i] = completion._replace(attempts=0, usd=0.0) if place else completion
-        return [completion for completion in completions if completion is not None]
+        return in_order(rows, call.completions)
 
 
 class _Call:

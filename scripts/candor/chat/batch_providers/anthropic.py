@@ -10,8 +10,9 @@ from typing import Any
 import anthropic
 import httpx2
 
-from candor.chat.batch_providers.endpoint import CANCELLED, EXPIRED, Ends, Standing, call, decoded, lines
+from candor.chat.batch_providers.endpoint import CANCELLED, EXPIRED, Ends, Standing, decoded, lines
 from candor.chat.failures import Failure, malformed, of_status, words_of
+from candor.chat.providers.sending import answered
 
 PATH = "/v1/messages/batches"
 MARKED = False
@@ -36,12 +37,12 @@ async def create(
 ) -> Standing | Failure:
     """Make a batch of (custom id, request) rows."""
     body = {"requests": [{"custom_id": id, "params": params} for id, params in rows]}
-    return _standing(decoded(await call(anthropic, sdk.post(PATH, cast_to=httpx2.Response, body=body))))
+    return _standing(decoded(await answered(anthropic, sdk.post(PATH, cast_to=httpx2.Response, body=body))))
 
 
 async def look(sdk: anthropic.AsyncAnthropic, id: str) -> Standing | Failure:
     """How a batch stands."""
-    return _standing(decoded(await call(anthropic, sdk.get(f"{PATH}/{id}", cast_to=httpx2.Response))))
+    return _standing(decoded(await answered(anthropic, sdk.get(f"{PATH}/{id}", cast_to=httpx2.Response))))
 
 
 async def recent(sdk: anthropic.AsyncAnthropic, since: float) -> list[Standing] | Failure:
@@ -50,7 +51,7 @@ async def recent(sdk: anthropic.AsyncAnthropic, since: float) -> list[Standing] 
     params: dict[str, object] = {"limit": PAGE}
     while True:
         asking = sdk.get(PATH, cast_to=httpx2.Response, options={"params": params})
-        page = decoded(await call(anthropic, asking))
+        page = decoded(await answered(anthropic, asking))
         if isinstance(page, Failure):
             return page
         for each in page.get("data") or []:
@@ -68,7 +69,7 @@ async def recent(sdk: anthropic.AsyncAnthropic, since: float) -> list[Standing] 
 async def results(sdk: anthropic.AsyncAnthropic, standing: Standing) -> Ends | Failure:
     """What became of the requests of a batch that has ended."""
     asking = sdk.get(f"{PATH}/{standing.id}/results", cast_to=httpx2.Response)
-    found = lines(await call(anthropic, asking))
+    found = lines(await answered(anthropic, asking))
     return found if isinstance(found, Failure) else {str(line["custom_id"]): _end(line) for line in found}
 
 

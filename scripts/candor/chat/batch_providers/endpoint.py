@@ -1,13 +1,12 @@
-"""What a batch endpoint says, whoever's it is, and one call to it. No error of an SDK's gets out of here."""
+"""What a batch endpoint says, whoever's it is."""
 
 import json
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import httpx2
 
-from candor.chat.failures import Failure, malformed, of_status, words_of
-from candor.chat.providers.sending import UNSENT, Errors
+from candor.chat.failures import Failure, malformed
 
 
 class Standing(NamedTuple):
@@ -32,21 +31,6 @@ Ends = dict[str, Mapping[str, Any] | Failure]
 """What became of the requests of a batch, by custom id: the JSON of a live answer, or what went wrong."""
 EXPIRED = Failure("the batch expired before this request's turn", heals=True)
 CANCELLED = Failure("its batch was cancelled", stop="run again to ask for the rest anew")
-
-
-async def call(errors: Errors, sending: Awaitable[httpx2.Response]) -> httpx2.Response | Failure:
-    """What a service answers to one request, or what went wrong; nothing is sent twice."""
-    try:
-        return await sending
-    except UnicodeEncodeError:
-        return Failure("a request holds characters that are no text (lone surrogates)")
-    except errors.APIStatusError as error:
-        words, about = words_of(error.body)
-        return of_status(error.status_code, words, error.response.headers, about)
-    except errors.APIConnectionError as error:  # time-outs too
-        cause = error.__cause__ or error
-        remark = f"no answer: {type(cause).__name__}"
-        return Failure(remark, heals=True, billed=not isinstance(cause, UNSENT), unreachable=True)
 
 
 def perhaps_made(failure: Failure) -> bool:

@@ -10,8 +10,9 @@ from typing import Any
 import httpx2
 import openai
 
-from candor.chat.batch_providers.endpoint import CANCELLED, EXPIRED, Ends, Standing, call, decoded, lines
+from candor.chat.batch_providers.endpoint import CANCELLED, EXPIRED, Ends, Standing, decoded, lines
 from candor.chat.failures import Failure, malformed, of_status, words_of
+from candor.chat.providers.sending import answered
 
 PATH = "/batches"
 ENDPOINT = "/v1/chat/completions"
@@ -39,7 +40,7 @@ async def create(
         files={"file": (f"{mark}.jsonl", content, "application/jsonl")},
         options={"headers": {"Content-Type": "multipart/form-data"}},
     )
-    file = decoded(await call(openai, sending))
+    file = decoded(await answered(openai, sending))
     if not isinstance(file, Failure) and not isinstance(file.get("id"), str):
         file = malformed("is not a file")
     if isinstance(file, Failure):  # a file alone costs nothing
@@ -50,12 +51,12 @@ async def create(
         "completion_window": "24h",
         "metadata": {MARK: mark},
     }
-    return _standing(decoded(await call(openai, sdk.post(PATH, cast_to=httpx2.Response, body=body))))
+    return _standing(decoded(await answered(openai, sdk.post(PATH, cast_to=httpx2.Response, body=body))))
 
 
 async def look(sdk: openai.AsyncOpenAI, id: str) -> Standing | Failure:
     """How a batch stands."""
-    return _standing(decoded(await call(openai, sdk.get(f"{PATH}/{id}", cast_to=httpx2.Response))))
+    return _standing(decoded(await answered(openai, sdk.get(f"{PATH}/{id}", cast_to=httpx2.Response))))
 
 
 async def recent(sdk: openai.AsyncOpenAI, since: float) -> list[Standing] | Failure:
@@ -63,7 +64,7 @@ async def recent(sdk: openai.AsyncOpenAI, since: float) -> list[Standing] | Fail
     found: list[Standing] = []
     params: dict[str, object] = {"limit": PAGE}
     while True:
-        page = decoded(await call(openai, sdk.get(PATH, cast_to=httpx2.Response, options={"params": params})))
+        page = decoded(await answered(openai, sdk.get(PATH, cast_to=httpx2.Response, options={"params": params})))
         if isinstance(page, Failure):
             return page
         for each in page.get("data") or []:
@@ -82,7 +83,7 @@ async def results(sdk: openai.AsyncOpenAI, standing: Standing) -> Ends | Failure
     """What became of the requests of a batch that has ended."""
     ends: Ends = {}
     for file in standing.files:
-        found = lines(await call(openai, sdk.get(f"/files/{file}/content", cast_to=httpx2.Response)))
+        found = lines(await answered(openai, sdk.get(f"/files/{file}/content", cast_to=httpx2.Response)))
         if isinstance(found, Failure):
             return found
         ends |= {str(line["custom_id"]): _end(line) for line in found}

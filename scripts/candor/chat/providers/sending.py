@@ -6,7 +6,7 @@ the wire, the same for live and batch mode; answers are read from the JSON itsel
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any, Protocol
 
 import httpx2
@@ -48,18 +48,11 @@ async def post(sdk: SDK, errors: Errors, path: str, body: Mapping[str, Any], sec
     """The JSON that a service answers, or a failure; nothing is sent twice."""
     try:
         async with asyncio.timeout(seconds):
-            response = await sdk.post(path, cast_to=httpx2.Response, body=body)
+            response = await answered(errors, sdk.post(path, cast_to=httpx2.Response, body=body))
     except TimeoutError:
         return Failure(f"no answer within {seconds:g} s", heals=True, billed=True, unreachable=True)
-    except UnicodeEncodeError:
-        return Failure("the request holds characters that are no text (lone surrogates)")
-    except errors.APIStatusError as error:
-        words, about = words_of(error.body)
-        return of_status(error.status_code, words, error.response.headers, about)
-    except errors.APIConnectionError as error:  # time-outs too
-        cause = error.__cause__ or error
-        remark = f"no answer: {type(cause).__name__}"
-        return Failure(remark, heals=True, billed=not isinstance(cause, UNSENT), unreachable=True)
+    if isinstance(response, Failure):
+        return response
     try:
         answer = json.loads(response.content)
     except ValueError:
@@ -69,6 +62,21 @@ async def post(sdk: SDK, errors: Errors, path: str, body: Mapping[str, Any], sec
         code = _code(answer["error"])
         return malformed(f"is an error: {words}") if code is None else of_status(code, words, response.headers, about)
     return answer
+
+
+async def answered(errors: Errors, sending: Awaitable[httpx2.Response]) -> httpx2.Response | Failure:
+    """What a service answers to one request, or what went wrong; no error of an SDK's gets out of here."""
+    try:
+        return await sending
+    except UnicodeEncodeError:
+        return Failure("the request holds characters that are no text (lone surrogates)")
+    except errors.APIStatusError as error:
+        words, about = words_of(error.body)
+        return of_status(error.status_code, words, error.response.headers, about)
+    except errors.APIConnectionError as error:  # time-outs too
+        cause = error.__cause__ or error
+        remark = f"no answer: {type(cause).__name__}"
+        return Failure(remark, heals=True, billed=not isinstance(cause, UNSENT), unreachable=True)
 
 
 def _code(error: Any) -> int | None:
