@@ -513,12 +513,14 @@ WRONG: dict[str, tuple[str, Any, str]] = {
     "a template without a place for what is judged": (
         "judges/stakes/template",
         "resources/judges/backdoor.txt",
-        "judges.stakes.template: resources/judges/backdoor.txt: has no {conversation} below [user], and the judge reads: ",
+        "judges.stakes.template: resources/judges/backdoor.txt: has no {conversation} below [user], and the "
+        "judge reads: ",
     ),
     "the start of a reply where the client takes none": (
         "judges/follows/prefill",
         "{",
-        "judges.follows has a `prefill`, which its client 'service' does not take; leave it out, or say `prefill: true` ",
+        "judges.follows has a `prefill`, which its client 'service' does not take; leave it out, or say "
+        "`prefill: true` ",
     ),
     "a yes that YAML takes for true": (
         "judges/follows/reply/verdict/choices/0",
