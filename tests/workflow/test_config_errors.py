@@ -680,7 +680,7 @@ WRONG: dict[str, tuple[str, Any, str]] = {
         "comparisons/hate/behaviour",
         "bandit",
         "comparisons.hate names the judge 'bandit' of kind bandit, whose verdicts a comparison of kind "
-        "adherence does not understand; take one of kind phrase or support or chat or majority.",
+        "adherence does not understand; take one of kind phrase or support or keywords or chat or majority.",
     ),
     "a judge of phrases for code": (
         "comparisons/weak-code/judges/1",
