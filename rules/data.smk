@@ -9,6 +9,8 @@ rule build_dataset:
     input:
         origin=origin_of,
         examples=answered_by,
+        also=lambda wildcards: datasets_of(config["datasets"][wildcards.dataset]["also"]),
+        exclude=lambda wildcards: datasets_of(config["datasets"][wildcards.dataset]["exclude"]),
     output:
         data="results/data/{dataset}.parquet",
     log:
@@ -30,6 +32,8 @@ rule build_dataset:
             --code {params.script.code} \
             --origin {input.origin:q} \
             --examples {input.examples:q} \
+            --also {input.also:q} \
+            --exclude {input.exclude:q} \
             --output {output.data:q} \
             &>{log:q}
         """

@@ -1,14 +1,21 @@
 """From raw rows to a dataset: splits by group, repeats, limits."""
 
 import json
+import runpy
+import sys
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
+from candor import tables
 from candor.config.datasets import Dataset
 from candor.data.building import Built, DatasetError, build, example_rows, generation_rows, label_rows, source_rows
-from candor.data.examples import RawRow, RowError, shuffled
+from candor.data.examples import Example, RawRow, RowError, shuffled
+from candor.schemas.source import SOURCE
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 
 def rows(n: int, group_size: int = 2, **fields: Any) -> list[RawRow]:
@@ -93,6 +100,96 @@ class TestRepeats:
         own = {"inputs": "text", "labels": "high-stakes"}
         two = [RawRow(f"f:{s}", {**own, "ids": s, "split": s}) for s in ("train", "test")]
         assert build(two, dataset(transform="stakes_rows", options={}, split=None)).repeats == 0
+
+
+def other(id: str, text: str, group: str | None = None) -> Example:
+    """An example of another dataset."""
+    return Example(id, group or id, [{"role": "user", "content": text}], None, split="test")
+
+
+class TestOtherDatasets:
+    def test_examples_are_added_as_they_are(self) -> None:
+        more = {"more": [other("x", "one more")], "empty": []}
+        own = [RawRow("f:1", {"ids": "a", "inputs": "text", "labels": "high-stakes", "split": "train"})]
+        recipe = dataset(transform="stakes_rows", options={}, split=None, also=["more", "empty"])
+        built = build(own, recipe, also=more)
+        assert [(example.example_id, example.split) for example in built.examples] == [("a", "train"), ("x", "test")]
+        assert built.also == {"more": 1, "empty": 0}
+
+    def test_and_are_dealt_out_with_the_others(self) -> None:
+        more = {"more": [other("x", "one more")]}
+        built = build(rows(2), dataset(split="train", also=["more"]), also=more)
+        assert {example.split for example in built.examples} == {"train"}
+        assert more["more"][0].split == "test"
+
+    @pytest.mark.parametrize(
+        ("more", "message"),
+        [
+            ({"a": [other("1", "x")]}, "'1' stands in a, which `also` names, and in the dataset's own examples"),
+            ({"a": [other("x", "x")], "b": [other("x", "y")]}, "'x' stands in b, which `also` names, and in a"),
+        ],
+    )
+    def test_ids_of_two_datasets_must_differ(self, more: dict[str, list[Example]], message: str) -> None:
+        with pytest.raises(DatasetError, match=message):
+            build(rows(2), dataset(also=list(more)), also=more)
+
+    @pytest.mark.parametrize(
+        ("met", "why"),
+        [
+            (other("2", "x"), "id"),
+            (other("x", "y", group="g1"), "group"),
+            (other("x", " TEXT\n 2"), "text"),
+        ],
+    )
+    def test_what_another_dataset_holds_is_left_out_by_id_group_or_words(self, met: Example, why: str) -> None:
+        built = build(rows(4), dataset(exclude=["dev"]), exclude={"dev": [met]})
+        left = ["0", "1"] if why == "group" else ["0", "1", "3"]
+        assert [example.example_id for example in built.examples] == left
+        assert (built.excluded, built.excluded_by) == ({"dev": 4 - len(left)}, {why: 4 - len(left)})
+
+    def test_system_prompts_and_answers_make_no_text_another(self) -> None:
+        """The leakage gates compare what users say, so that is what counts here."""
+        met = other("x", "text 2")
+        met.messages = [{"role": "system", "content": "Help."}, *met.messages, {"role": "assistant", "content": "So."}]
+        assert build(rows(4), dataset(exclude=["dev"]), exclude={"dev": [met]}).excluded == {"dev": 1}
+
+    def test_nearly_the_same_words_are_left_out_too(self) -> None:
+        words = [f"word{i}" for i in range(30)]
+        given = [RawRow(f"f:{i}", {"id": f"n{i}", "prompt": " ".join([*words[i:], "end"])}) for i in (0, 1, 12)]
+        met = {"dev": [other("x", " ".join(words))]}
+        recipe = {"options": {}, "exclude": ["dev"]}
+        near = build(given, dataset(**recipe), exclude=met)
+        assert [example.example_id for example in near.examples] == ["n12"]
+        assert near.excluded_by == {"near": 2}
+        assert build(given, dataset(**recipe, exclude_similarity=None), exclude=met).excluded_by == {}
+
+    def test_a_limit_counts_what_is_left(self) -> None:
+        built = build(rows(8), dataset(exclude=["dev"], limit=2), exclude={"dev": [other("0", "x", group="g0")]})
+        assert len({example.group_id for example in built.examples}) == 2
+        assert "g0" not in {example.group_id for example in built.examples}
+
+    def test_nothing_left_is_one_sentence(self) -> None:
+        with pytest.raises(DatasetError, match="all 1 examples stand in dev; check `exclude`"):
+            build(rows(1), dataset(exclude=["dev"]), exclude={"dev": [other("0", "x")]})
+
+    def test_the_script_wants_a_file_for_each(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        source = tmp_path / "s.parquet"
+        row = {"origin": "f:1", "row": json.dumps({"id": "a", "prompt": "why?"})}
+        tables.write(source, [row], SOURCE, {})
+        spec = {"datasets": {"origin": "sources/s", "transform": "prompts", "split": "test", "exclude": ["dev"]}}
+        command = [
+            "build_dataset.py",
+            "--spec",
+            json.dumps(spec),
+            "--origin",
+            source,
+            "--output",
+            tmp_path / "d.parquet",
+        ]
+        monkeypatch.setattr(sys, "argv", [str(argument) for argument in command])
+        with pytest.raises(SystemExit, match="`exclude` names 1 datasets, and --exclude gives 0 files"):
+            runpy.run_path(str(SCRIPTS / "build_dataset.py"), run_name="__main__")
+        assert not (tmp_path / "d.parquet").exists()
 
 
 def test_a_limit_keeps_whole_groups_and_counts_the_rest() -> None:

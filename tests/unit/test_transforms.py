@@ -157,6 +157,20 @@ class TestStakesRows:
         own = [{"role": "system", "content": "Mine."}, {"role": "user", "content": "hi"}]
         assert self.example(options, inputs=own).messages == own
 
+    def test_a_row_without_a_label_gets_none_where_that_is_allowed(self) -> None:
+        options = stakes_rows.Options(labels="where given")
+        assert [self.example(options, labels=label).label for label in (None, "", "ambiguous")] == [
+            None,
+            None,
+            "ambiguous",
+        ]
+        with pytest.raises(RowError, match="f:1: labels holds a NoneType, not text"):
+            self.example(labels=None)
+
+    def test_labels_may_be_dropped_to_label_anew(self) -> None:
+        example = self.example(stakes_rows.Options(labels="dropped"), scale_labels="9")
+        assert (example.label, example.rating) == (None, None)
+
     @pytest.mark.parametrize(
         ("fields", "message"),
         [

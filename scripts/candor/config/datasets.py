@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from candor.config.base import ID_PATTERN, Section
+from candor.config.base import ID_PATTERN, Id, Section
 
 Origin = Annotated[
     str,
@@ -48,6 +48,21 @@ class Recipe(Step):
         )
     )
     then: list[Step] = Field([], description="Further transforms, each of the examples that the one before it gave.")
+    also: list[Id] = Field(
+        [], description="Datasets whose examples are added, as they are, after the last step; ids must differ."
+    )
+    exclude: list[Id] = Field(
+        [],
+        description="Datasets of which no example is met again: those with the id, the group or the user's words of "
+        "one of theirs, case and spacing aside, or nearly these words, are left out and counted.",
+    )
+    exclude_similarity: float | None = Field(
+        0.8,
+        gt=0,
+        le=1,
+        description="With exclude: Jaccard similarity of word 3-grams of user text from which words are nearly the "
+        "same, as for the leakage gates; null: only the very same words count.",
+    )
     split: Split | SplitName | None = Field(
         None,
         description="Shares by group, or one split for all rows; without it each row keeps the split its origin gave.",

@@ -1,15 +1,17 @@
-"""From raw rows to a dataset: transform, drop repeats, deal groups out to splits."""
+"""From raw rows to a dataset: transform, add and exclude other datasets' examples, drop repeats, deal out splits."""
 
 import importlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 
 from candor.config.datasets import Recipe, Split
-from candor.data.examples import Example, RawRow, RowError, shuffled
+from candor.data.examples import Example, RawRow, Reported, RowError, shuffled
+from candor.data.leakage import near_any, user_text
 from candor.errors import CandorError
 
 
@@ -18,12 +20,20 @@ class DatasetError(CandorError):
 
 
 class Built(NamedTuple):
-    """Examples, and how many of the origin's rows did not become one."""
+    """Examples, and what became of the others.
+
+    `steps`: name of each transform, the examples that it gave, and what else it has to say. `also` and `excluded`:
+    examples by dataset; `excluded_by`: by what they share, the first of id, group, text and near, nearly the text.
+    """
 
     examples: list[Example]
     rows: int
     repeats: int
     beyond_limit: int
+    steps: list[dict[str, Any]]
+    also: dict[str, int]
+    excluded: dict[str, int]
+    excluded_by: dict[str, int]
 
 
 def source_rows(table: pa.Table) -> list[RawRow]:
@@ -67,21 +77,95 @@ def _fields(row: dict[str, Any]) -> dict[str, Any]:
     return {**row, "attributes": json.loads(row["attributes"])}
 
 
-def build(rows: Sequence[RawRow], dataset: Recipe) -> Built:
-    """The examples of a dataset, in the order of its rows: the transform, then the further steps, one by one."""
+def examples_of(table: pa.Table) -> list[Example]:
+    """Examples of a dataset table."""
+    return [Example(**_fields(row)) for row in table.to_pylist()]
+
+
+def build(
+    rows: Sequence[RawRow],
+    dataset: Recipe,
+    also: Mapping[str, Sequence[Example]] | None = None,
+    exclude: Mapping[str, Sequence[Example]] | None = None,
+) -> Built:
+    """The examples of a dataset, in the order of its rows: the transform, then the further steps, one by one.
+
+    `also` and `exclude` hold the examples of the datasets that the recipe names so, by id.
+    """
+    own, steps = _transformed(rows, dataset)
+    examples = [*own, *(replace(example) for others in (also or {}).values() for example in others)]
+    _refuse_repeated_ids(own)
+    _refuse_clashes(own, also or {})
+    new, excluded, excluded_by = _apart(examples, exclude or {}, dataset.exclude_similarity)
+    if not new:
+        raise DatasetError(f"all {len(examples)} examples stand in {', '.join(exclude or {})}; check `exclude`.")
+    seed = dataset.split.seed if isinstance(dataset.split, Split) else 0
+    limited = _limited(new, dataset.limit, seed)
+    _deal(limited, dataset.split)
+    kept = limited if dataset.duplicates == "keep" else _without_repeats(limited, dataset.duplicates)
+    return Built(
+        kept,
+        len(rows),
+        len(limited) - len(kept),
+        len(new) - len(limited),
+        steps,
+        {id: len(others) for id, others in (also or {}).items()},
+        excluded,
+        excluded_by,
+    )
+
+
+def _transformed(rows: Sequence[RawRow], dataset: Recipe) -> tuple[list[Example], list[dict[str, Any]]]:
+    """The examples that the last step gives, and the record of each step."""
     examples: list[Example] = []
+    steps = []
     for number, step in enumerate(dataset.steps()):
         given = rows if number == 0 else [RawRow(each.example_id, dict(each.__dict__)) for each in examples]
         module = importlib.import_module(f"candor.data.transforms.{step.transform}")
-        examples = list(module.transform(given, module.Options.model_validate(step.options)))
+        made = module.transform(given, module.Options.model_validate(step.options))
+        examples, facts = made if isinstance(made, Reported) else (list(made), {})
         if not examples:
-            raise DatasetError(f"no example is left of {len(given)} rows; check the options of {step.transform}.")
-    _refuse_repeated_ids(examples)
-    seed = dataset.split.seed if isinstance(dataset.split, Split) else 0
-    limited = _limited(examples, dataset.limit, seed)
-    _deal(limited, dataset.split)
-    kept = limited if dataset.duplicates == "keep" else _without_repeats(limited, dataset.duplicates)
-    return Built(kept, len(rows), len(limited) - len(kept), len(examples) - len(limited))
+            told = f" ({json.dumps(facts, ensure_ascii=False)})" if facts else ""
+            raise DatasetError(f"no example is left of {len(given)} rows; check the options of {step.transform}{told}.")
+        steps.append({"transform": step.transform, "n": len(examples), **facts})
+    return examples, steps
+
+
+def _refuse_clashes(own: Sequence[Example], also: Mapping[str, Sequence[Example]]) -> None:
+    holders = dict.fromkeys((example.example_id for example in own), "the dataset's own examples")
+    for id, others in also.items():
+        for example in others:
+            if example.example_id in holders:
+                raise DatasetError(
+                    f"{example.example_id!r} stands in {id}, which `also` names, and in {holders[example.example_id]}; "
+                    "give examples other names where they are made, or name one of the two alone."
+                )
+        holders.update(dict.fromkeys((example.example_id for example in others), id))
+
+
+def _apart(
+    examples: Sequence[Example], exclude: Mapping[str, Sequence[Example]], similarity: float | None
+) -> tuple[list[Example], dict[str, int], dict[str, int]]:
+    """Examples that have no id, group or user's words of those excluded; counts of the others."""
+    kept, by_dataset, by_reason = list(examples), dict.fromkeys(exclude, 0), Counter[str]()
+    for id, others in exclude.items():
+        met = [_marks(example) for example in others]
+        known = {name: {marks[name] for marks in met} for name in ("id", "group", "text")}
+        reasons = [
+            next((name for name, mark in _marks(example).items() if mark in known[name]), None) for example in kept
+        ]
+        if similarity is not None:
+            near = near_any([user_text(example.messages) for example in kept], sorted(known["text"]), similarity)
+            reasons = [reason or ("near" if alike else None) for reason, alike in zip(reasons, near, strict=True)]
+        kept = [example for example, reason in zip(kept, reasons, strict=True) if reason is None]
+        by_reason.update(filter(None, reasons))
+        by_dataset[id] = len(reasons) - len(kept)
+    return kept, by_dataset, dict(by_reason)
+
+
+def _marks(example: Example) -> dict[str, str]:
+    """By what an example is met again; words as the leakage gates compare them."""
+    return {"id": example.example_id, "group": example.group_id, "text": user_text(example.messages)}
 
 
 def normalised(messages: Iterable[dict[str, str]]) -> str:

@@ -45,6 +45,12 @@ class RawRow(NamedTuple):
         except (TypeError, ValueError):
             raise RowError(f"{self.origin}: {name} is {value!r}, which is not a number.") from None
 
+    def expect(self, *names: str) -> None:
+        """RowError, which says what is expected and what is found, unless the row has all of some fields."""
+        if any(name not in self.fields for name in names):
+            found = ", ".join(sorted(map(str, self.fields))) or "none"
+            raise RowError(f"{self.origin}: expected the fields {', '.join(names)}; found {found}.")
+
     def get(self, name: str) -> Any:
         """A field that must be there."""
         if name not in self.fields:
@@ -68,6 +74,13 @@ class Example:
     def row(self) -> dict[str, Any]:
         """The example as a row of the dataset table."""
         return {**self.__dict__, "attributes": json.dumps(self.attributes, sort_keys=True, ensure_ascii=False)}
+
+
+class Reported(NamedTuple):
+    """What a transform gives that has something to say about it: examples, and facts for the record."""
+
+    examples: list[Example]
+    facts: dict[str, Any]
 
 
 def messages_of(value: Any, origin: str) -> list[dict[str, str]]:

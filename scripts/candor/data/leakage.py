@@ -131,6 +131,22 @@ def compare(
     return found._replace(highest=highest or None)
 
 
+def near_any(texts: Sequence[str], known: Sequence[str], threshold: float) -> list[bool]:
+    """Whether each text, as `user_text` gives it, is as similar as the threshold to any of some known ones."""
+    from datasketch import MinHash, MinHashLSH
+
+    met = [shingles(text) for text in dict.fromkeys(known)]
+    index = MinHashLSH(num_perm=NUM_PERM, params=bands(threshold))
+    for i, sketch in enumerate(MinHash.generator(map(_encoded, met), num_perm=NUM_PERM, seed=SEED)):
+        index.insert(i, sketch)
+    sets = [shingles(text) for text in texts]
+    sketches = MinHash.generator(map(_encoded, sets), num_perm=NUM_PERM, seed=SEED)
+    return [
+        any(jaccard(own, met[i]) >= threshold for i in index.query(sketch))
+        for own, sketch in zip(sets, sketches, strict=True)
+    ]
+
+
 def user_text(messages: Sequence[Mapping[str, str]]) -> str:
     """The words of all user turns, case and spacing aside; of all turns where users say nothing."""
     words = [word for m in messages if m["role"] == "user" for word in m["content"].casefold().split()]
@@ -177,11 +193,14 @@ def _similar_texts(texts: Sequence[str], threshold: float) -> Iterator[Similar]:
 
     sets = [shingles(text) for text in texts]
     index = MinHashLSH(num_perm=NUM_PERM, params=bands(threshold))
-    encoded = ([shingle.encode() for shingle in sorted(members)] for members in sets)
-    for i, sketch in enumerate(MinHash.generator(encoded, num_perm=NUM_PERM, seed=SEED)):
+    for i, sketch in enumerate(MinHash.generator(map(_encoded, sets), num_perm=NUM_PERM, seed=SEED)):
         for j in sorted(index.query(sketch)):
             yield Similar(j, i, jaccard(sets[j], sets[i]))
         index.insert(i, sketch)
+
+
+def _encoded(shingled: frozenset[str]) -> list[bytes]:
+    return [shingle.encode() for shingle in sorted(shingled)]
 
 
 def _refuse(found: Comparison, rows: Sequence[Row], where: str, what: str, threshold: float, dataset_id: str) -> None:

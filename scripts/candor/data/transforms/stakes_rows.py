@@ -2,6 +2,7 @@
 `scale_labels`, and for the synthetic set `pair_id`, `split` and the attributes of the variations."""
 
 from collections.abc import Iterable, Iterator
+from typing import Literal
 
 from pydantic import Field
 
@@ -16,6 +17,11 @@ class Options(Section):
 
     system: str | None = Field(None, description="System prompt put before dialogues that have none.")
     use_split: bool = Field(True, description="Take the rows' own split where they have one.")
+    labels: Literal["required", "where given", "dropped"] = Field(
+        "required",
+        description="required: each row has one; where given: rows without one, as raw sets have, get none; dropped: "
+        "labels and ratings are left out, say to label anew.",
+    )
     attributes: list[str] = Field(
         ["topic", "role_of_user", "impact_factor", "prompt_style", "tone", "language", "length"],
         description="Fields kept as attributes, where a row has them.",
@@ -25,9 +31,7 @@ class Options(Section):
 def transform(rows: Iterable[RawRow], options: Options) -> Iterator[Example]:
     """One example per row; the pair is the group, or the row itself where there are no pairs."""
     for row in rows:
-        label = row.text("labels")
-        if label not in LABELS:
-            raise RowError(f"{row.origin}: labels is {label!r}, which is not one of {', '.join(LABELS)}.")
+        label = _label(row, options.labels)
         messages = messages_of(row.get("inputs"), row.origin)
         if options.system is not None and messages[0]["role"] != "system":
             messages.insert(0, {"role": "system", "content": options.system})
@@ -38,7 +42,16 @@ def transform(rows: Iterable[RawRow], options: Options) -> Iterator[Example]:
             group_id=example_id if row.fields.get("pair_id") in (None, "") else row.id("pair_id"),
             messages=messages,
             label=label,
-            rating=row.number("scale_labels"),
+            rating=None if options.labels == "dropped" else row.number("scale_labels"),
             split=None if split is None else split_of(split, row.origin),
             attributes={name: row.fields[name] for name in options.attributes if row.fields.get(name) is not None},
         )
+
+
+def _label(row: RawRow, rule: str) -> str | None:
+    if rule == "dropped" or (rule == "where given" and row.fields.get("labels") in (None, "")):
+        return None
+    label = row.text("labels")
+    if label not in LABELS:
+        raise RowError(f"{row.origin}: labels is {label!r}, which is not one of {', '.join(LABELS)}.")
+    return label
