@@ -2,6 +2,9 @@
 
 python scripts/select_probe.py --spec '{"tasks": {…}}' --probe-scores S.parquet … --baseline-scores S.parquet … \
     --output selection.json
+
+A task's controls are probes whose scores are read with the others; they get layers and thresholds like these, and are
+never selected.
 """
 
 from pathlib import Path
@@ -16,21 +19,23 @@ from candor.schemas.score import SCORE
 
 def main() -> None:
     parser = Command(__doc__)
-    parser.add_argument("--probe-scores", type=Path, nargs="+", required=True, help="in the order of tasks.ID.probes")
+    parser.add_argument(
+        "--probe-scores", type=Path, nargs="+", required=True, help="in the order of tasks.ID.probes, then controls"
+    )
     parser.add_argument(
         "--baseline-scores", type=Path, nargs="*", default=[], help="in the order of tasks.ID.baselines"
     )
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
     task = Contest.model_validate(args.spec["tasks"])
-    read = {
-        monitor: tables.read(path, SCORE)
-        for monitor, path in zip(
-            [*task.probes, *task.baselines], [*args.probe_scores, *args.baseline_scores], strict=True
-        )
-    }
+    paths = dict(zip(task.trained, args.probe_scores, strict=True))
+    paths.update(zip(task.baselines, args.baseline_scores, strict=True))
+    read = {monitor: tables.read(path, SCORE) for monitor, path in paths.items()}
+    probes, controls, baselines = (
+        {monitor: read[monitor] for monitor in monitors} for monitors in (task.probes, task.controls, task.baselines)
+    )
     thresholds = {monitor: thresholds_of(scores, task.control, task.target_fpr) for monitor, scores in read.items()}
-    selection = select({p: read[p] for p in task.probes}, {b: read[b] for b in task.baselines}, thresholds)
+    selection = select(probes, controls, baselines, thresholds)
     made = provenance.record(__file__, args.code, args.spec, [*args.probe_scores, *args.baseline_scores])
     tables.write_json(args.output, selection, made)
 

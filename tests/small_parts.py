@@ -55,12 +55,15 @@ def write_part(
     layers: Mapping[int, Sequence[Tensor]],
     means: Mapping[int, Tensor] | None = None,
     statuses: Sequence[str] | None = None,
+    roles: Sequence[Sequence[int]] | None = None,
+    log_probs: Sequence[Sequence[float]] | None = None,
     **header: Any,
 ) -> Part:
     """Write a dataset and its activations, and read the part `name` back.
 
     layers: float32 [tokens, width] of each row by layer, no token where a row is empty; means [n, width] of layers of
-    which only the mean is stored; `header` replaces facts in the activations' header.
+    which only the mean is stored; roles and log-probabilities of each row's tokens; `header` replaces facts in the
+    activations' header.
     """
     dataset = name.split("@")[0]
     data, path = folder / f"{dataset}.parquet", folder / f"{dataset}.safetensors"
@@ -81,11 +84,15 @@ def write_part(
         "shard": "000-of-001",
         "example_ids": [each["example_id"] for each in rows],
         "sample_indices": [0] * len(rows),
+        "log_probs": log_probs is not None,
     }
     lengths = [len(x) for x in held]
     draft = Draft(path, Header(**{**facts, **header}), torch.tensor([0, *lengths]).cumsum(0).tolist(), {})
     for i, length in enumerate(lengths):
-        index = {"token_ids": [0] * length, "positions": range(length), "roles": [0] * length}
+        index: dict[str, Sequence[float]] = {"token_ids": [0] * length, "positions": range(length)}
+        index["roles"] = roles[i] if roles else [0] * length
+        if log_probs is not None:
+            index["log_probs"] = log_probs[i]
         draft.put(i, index, {k: x[i] for k, x in layers.items()}, {k: x[i] for k, x in means.items()})
     draft.describe(lengths, statuses or ["ok" if length else "empty" for length in lengths])
     draft.flush()

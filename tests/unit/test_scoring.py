@@ -156,7 +156,9 @@ def test_activations_of_another_model_are_refused(tmp_path: Path, name: str, val
 
 
 def test_activations_without_the_probes_layer_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ActivationsError, match=r"set.safetensors: holds layers \[0, 2\], not \[3\]; add them"):
+    with pytest.raises(
+        ActivationsError, match=r"set.safetensors: holds the tokens of layers \[0, 2\], not \[3\]; add them"
+    ):
         score_part(part_of(tmp_path), probe_of("mean", layers=[0, 3]), "monitor", PARAMETERS)
 
 

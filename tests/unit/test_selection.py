@@ -2,18 +2,24 @@
 
 import json
 import math
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from candor import tables
 from candor.errors import CandorError
 from candor.metrics.points import rates_at
 from candor.probes.selection import cross_validated, over_folds, select, thresholds_of, within_one_se
+from candor.schemas.score import SCORE
 from candor.scores import score_table
 from tests.small_parts import pair_rows
 
+SCRIPTS = Path(__file__).parents[2] / "scripts"
 BINARY = ["low", "high"]
 FOLDS = 4
 PAIRS = 40
@@ -98,27 +104,42 @@ def test_a_fold_without_a_class_is_left_out_and_too_few_folds_are_a_sentence() -
 def test_the_probe_with_the_highest_auroc_at_its_own_layer_is_the_monitor() -> None:
     deep = pa.concat_tables([trained([6] * 4, layer=3), trained([0, 0, 0, 1], layer=7)])
     shallow = pa.concat_tables([trained([2] * 4, layer=3), trained([2] * 4, layer=7)])
-    found = select({"shallow": shallow, "deep": deep}, {}, {})
+    found = select({"shallow": shallow, "deep": deep}, {}, {}, {})
     assert (found["monitor"], found["layer"]) == ("deep", 7)
     assert found["probes"]["shallow"]["layer"] == 3
     assert [entry["auroc"] for entry in found["probes"]["deep"]["layers"]] == [0.4, 0.975]
 
 
 def test_a_tie_is_won_by_the_first_in_the_tasks_order() -> None:
-    assert select({"b": trained([1] * 4), "a": trained([1] * 4)}, {}, {})["monitor"] == "b"
-    assert select({"a": trained([1] * 4), "b": trained([1] * 4)}, {}, {})["monitor"] == "a"
+    assert select({"b": trained([1] * 4), "a": trained([1] * 4)}, {}, {}, {})["monitor"] == "b"
+    assert select({"a": trained([1] * 4), "b": trained([1] * 4)}, {}, {}, {})["monitor"] == "a"
 
 
 def test_a_baseline_is_reported_and_never_selected() -> None:
-    found = select({"probe": trained([3] * 4)}, {"tfidf": trained([0] * 4, layer=None, seed=None)}, {})
+    found = select({"probe": trained([3] * 4)}, {}, {"tfidf": trained([0] * 4, layer=None, seed=None)}, {})
     assert found["monitor"] == "probe"
     assert found["baselines"] == {"tfidf": {"layer": None, "auroc": 1.0, "se": 0.0}}
 
 
+def test_a_control_has_a_layer_and_is_never_selected() -> None:
+    control = pa.concat_tables([trained([2] * 4, layer=3), trained([0] * 4, layer=7)])
+    found = select({"probe": trained([3] * 4)}, {"random": control}, {}, {})
+    assert (found["monitor"], found["layer"], list(found["probes"])) == ("probe", 0, ["probe"])
+    assert found["controls"]["random"]["layer"] == 7 and found["controls"]["random"]["auroc"] == 1.0
+    assert [entry["layer"] for entry in found["controls"]["random"]["layers"]] == [3, 7]
+
+
+def test_a_baseline_that_was_not_cross_validated_has_none() -> None:
+    """It has scores of the control set, and may have some of training examples that no fold held out."""
+    asked = on_control(np.arange(20.0), layer=None, seed=None)
+    found = select({"probe": trained([3] * 4)}, {}, {"prompted": asked}, {})
+    assert found["baselines"] == {"prompted": None}
+
+
 def test_a_selection_is_json() -> None:
-    tables = {"probe": pa.concat_tables([trained([1, 0, 0, 0]), on_control(np.arange(100.0))])}
-    thresholds = {id: thresholds_of(table, "calm@test", 0.01) for id, table in tables.items()}
-    found = select(tables, {}, thresholds)
+    read = {"probe": pa.concat_tables([trained([1, 0, 0, 0]), on_control(np.arange(100.0))])}
+    thresholds = {id: thresholds_of(table, "calm@test", 0.01) for id, table in read.items()}
+    found = select(read, {}, {}, thresholds)
     assert json.loads(json.dumps(found, allow_nan=False)) == found
 
 
@@ -151,3 +172,28 @@ def test_a_monitor_without_layer_or_seed_has_its_threshold_under_none() -> None:
 def test_control_examples_without_a_score_do_not_count() -> None:
     scores = np.append(np.arange(100.0), [np.nan] * 100)
     assert thresholds_of(on_control(scores), "calm@test", 0.01)["0"]["0"]["high"] == 98.0
+
+
+def test_the_script_reads_controls_after_probes_and_selects_among_probes_alone(tmp_path: Path) -> None:
+    tables_of = {
+        "probe": pa.concat_tables([trained([3] * 4), on_control(np.arange(100.0))]),
+        "random": pa.concat_tables([trained([0] * 4), on_control(np.arange(100.0, 200.0))]),
+        "asked": on_control(np.arange(200.0, 300.0), None, None),
+    }
+    for id, table in tables_of.items():
+        tables.write(tmp_path / f"{id}.parquet", table, SCORE, {})
+    task = {
+        **{"classes": BINARY, "train": "set@train", "control": "calm@test", "capture": "c"},
+        **{"probes": ["probe"], "controls": ["random"], "baselines": ["asked"]},
+    }
+    scores = {id: str(tmp_path / f"{id}.parquet") for id in tables_of}
+    command = [sys.executable, str(SCRIPTS / "select_probe.py"), "--spec", json.dumps({"tasks": task})]
+    command += ["--probe-scores", scores["probe"], scores["random"], "--baseline-scores", scores["asked"]]
+    command += ["--output", str(tmp_path / "selection.json")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "selection.json").read_text())
+    assert found["monitor"] == "probe" and found["controls"]["random"]["auroc"] == 1.0
+    assert found["baselines"] == {"asked": None}
+    thresholds = {id: next(iter(next(iter(found["thresholds"][id].values())).values())) for id in tables_of}
+    assert thresholds == {"probe": {"high": 98.0}, "random": {"high": 198.0}, "asked": {"high": 298.0}}

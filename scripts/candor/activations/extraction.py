@@ -1,8 +1,8 @@
 """The extraction engine: one pass over a dataset reads all layers of a capture.
 
-It stops after the deepest layer and never computes logits; batches hold a budget of tokens, filled from length-sorted
-examples; only real tokens are stored. A job that is killed goes on where it was: rows are written straight into the
-file's final layout, and a journal beside it names the batches that are safe.
+It stops after the deepest layer and computes no logits, unless the capture asks for log-probabilities; batches hold a
+budget of tokens, filled from length-sorted examples; only real tokens are stored. A job that is killed goes on where it
+was: rows are written straight into the file's final layout, and a journal beside it names the batches that are safe.
 """
 
 import json
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from candor.activations.files import Draft, Header
 from candor.activations.hooks import blocks_of, reading
+from candor.activations.likelihood import log_probabilities
 from candor.activations.spans import needs_generation_prompt, span_tokens
 from candor.batching import token_batches
 from candor.chat_text import ROLE_CODES, Encoded, encode
@@ -31,7 +32,7 @@ from candor.provenance import digest
 class Rows(NamedTuple):
     """One example: columns [rows], layer -> [rows, width] and -> mean [width] on the CPU, and whether all is finite."""
 
-    columns: dict[str, Sequence[int]]
+    columns: dict[str, Sequence[float]]
     layers: dict[int, Tensor]
     means: dict[int, Tensor]
     finite: bool
@@ -85,9 +86,13 @@ def extract(
     device = next(subject.model.get_input_embeddings().parameters()).device
     blocks = len(blocks_of(subject.model))
     layers, means = capture.stored_layers(blocks), capture.means(blocks)
-    with reading(subject.model, capture.hook, sorted({*layers, *means})) as reader:
+    with reading(subject.model, capture.hook, sorted({*layers, *means}), capture.log_probs) as reader:
         for batch in todo:
-            yield _rows(reader.read(_padded(batch, planned).to(device)), batch, planned, capture.store, layers, means)
+            seen = reader.read(_padded(batch, planned).to(device))
+            found = _rows(seen, batch, planned, capture.store, layers, means)
+            if reader.top is not None:
+                found = _with_log_probs(found, subject, reader.top, planned, capture.store)
+            yield found
 
 
 def _padded(batch: Sequence[int], planned: Plan) -> Tensor:
@@ -132,12 +137,33 @@ def _rows(
     return found
 
 
+def _with_log_probs(
+    found: dict[int, Rows], subject: Subject, top: Tensor, planned: Plan, store: str
+) -> dict[int, Rows]:
+    """Rows of a batch with what the model made of each kept token, from the state at the token before it.
+
+    top [batch, length, width] is the output after the final norm.
+    """
+    kept = [planned.kept[i] for i in found]
+    before = torch.tensor([row * top.shape[1] + t - 1 for row, own in enumerate(kept) for t in own])
+    ids = torch.tensor([planned.encoded[i].token_ids[t] for i, own in zip(found, kept, strict=True) for t in own])
+    states = top.reshape(-1, top.shape[-1]).index_select(0, before.to(top.device))
+    given = log_probabilities(subject.model, states, ids).split([len(own) for own in kept])
+    return {
+        i: rows._replace(
+            columns={**rows.columns, "log_probs": [own.mean().item()] if store == "mean" else own.tolist()},
+            finite=rows.finite and bool(own.isfinite().all()),
+        )
+        for (i, rows), own in zip(found.items(), given, strict=True)
+    }
+
+
 def _mean(rows: Tensor) -> Tensor:
     """The mean of rows [n, width] in float32; zeros where there are none."""
     return rows.mean(0, dtype=torch.float32) if len(rows) else rows.new_zeros(rows.shape[1], dtype=torch.float32)
 
 
-def _columns(planned: Plan, i: int, store: str) -> dict[str, Sequence[int]]:
+def _columns(planned: Plan, i: int, store: str) -> dict[str, Sequence[float]]:
     """What says of each row of an example which token it stands for: the last one of a span, -1 for none."""
     example, tokens = planned.encoded[i], planned.kept[i]
     if store == "mean":

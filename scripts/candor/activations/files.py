@@ -4,8 +4,10 @@ Tensors: `layer_{k}` [rows, width] (the model's dtype for tokens and positions, 
 float32 [n, width] (the mean over an example's kept tokens, for further layers; zeros where none is kept), `offsets`
 int64 [n + 1] (rows of example i are offsets[i] to offsets[i + 1]), `token_ids` int32 [rows], `positions` int32 [rows]
 (index in the text as the model read it), `roles` uint8 [rows] (chat_text.ROLE_CODES); for means the row stands for
-all kept tokens and the three hold -1, -1 and 0. `n_tokens` int32 [n] (tokens kept of each example) and `status` uint8
-[n] (index into STATUSES). Header: `candor` (provenance) and `capture` (see Header).
+all kept tokens and the three hold -1, -1 and 0. `log_probs` float32 [rows], where the capture asks for it: the natural
+logarithm of the probability that the model gave the row's token after all tokens before it; for means the mean over
+kept tokens. `n_tokens` int32 [n] (tokens kept of each example) and `status` uint8 [n] (index into STATUSES). Header:
+`candor` (provenance) and `capture` (see Header).
 
 With `store: spans` an example has a row for each of the header's spans, in their order, or none if it has none of them
 (status empty). A row is the mean over the span's tokens, and the three stand for the last of these. A span that an
@@ -38,6 +40,7 @@ NUMPY: dict[str, Any] = {
     "U8": np.uint8,
 }
 INDEX = {"token_ids": "I32", "positions": "I32", "roles": "U8"}
+LOG_PROBS = {"log_probs": "F32"}
 
 
 class ActivationsError(CandorError):
@@ -64,10 +67,11 @@ class Header:
     sample_indices: list[int]
     spans: list[str] = field(default_factory=list)
     """With `store: spans`, the span of each of an example's rows."""
+    log_probs: bool = False
 
     def tensors(self, rows: int) -> dict[str, tuple[str, list[int]]]:
         """Name -> safetensors dtype and shape, in the file's order."""
-        index = {name: (dtype, [rows]) for name, dtype in INDEX.items()}
+        index = {name: (dtype, [rows]) for name, dtype in {**INDEX, **(LOG_PROBS if self.log_probs else {})}.items()}
         layers = {f"layer_{k}": (DTYPES[self.dtype], [rows, self.width]) for k in self.layers}
         n = len(self.example_ids)
         means = {f"mean_{k}": ("F32", [n, self.width]) for k in self.mean_layers}
@@ -120,7 +124,7 @@ class Draft:
     def put(
         self,
         example: int,
-        columns: Mapping[str, Sequence[int]],
+        columns: Mapping[str, Sequence[float]],
         layers: Mapping[int, Tensor],
         means: Mapping[int, Tensor],
     ) -> None:
@@ -219,6 +223,14 @@ class Activations:
         lengths, at = self.lengths(), self.header.spans.index(name)
         starts = lengths.cumsum(0) - lengths
         return [s + at if n else None for s, n in zip(starts.tolist(), lengths.tolist(), strict=True)]
+
+    def log_probs(self) -> Tensor:
+        """The log-probability of each row's token, float32 [rows]; see the head of this file."""
+        if not self.header.log_probs:
+            raise ActivationsError(
+                f"{self.paths[0]}: holds no log-probabilities of tokens; set `log_probs: true` in the capture."
+            )
+        return self.index("log_probs")
 
     def index(self, name: str) -> Tensor:
         """One of token_ids, positions, roles: [rows]; or of n_tokens, status: [n]."""

@@ -30,10 +30,15 @@ def blocks_of(model: nn.Module) -> nn.ModuleList:
 
 
 class Reader:
-    """Holds what the hooks of one forward pass saw: layer -> [batch, length, width]."""
+    """Holds what the hooks of one forward pass saw: layer -> [batch, length, width].
 
-    def __init__(self, model: nn.Module, layers: Sequence[int]) -> None:
+    `top` is the pass's output after the final norm, [batch, length, width], where the pass runs to the top.
+    """
+
+    def __init__(self, model: nn.Module, layers: Sequence[int], to_the_top: bool) -> None:
         self.seen: dict[int, Tensor] = {}
+        self.top: Tensor | None = None
+        self._to_the_top = to_the_top
         self._model = getattr(model, "base_model", model)  # without the output head: no logits are computed
         self._layers = sorted(layers)
 
@@ -45,7 +50,7 @@ class Reader:
         """
         self.seen.clear()
         with suppress(_DeepestReached):
-            self._model(input_ids=input_ids, use_cache=False)
+            self.top = self._model(input_ids=input_ids, use_cache=False)[0]
         if list(self.seen) != self._layers:
             raise CandorError(
                 f"{type(self._model).__name__}: hooks fired for layers {list(self.seen)}, not {self._layers}"
@@ -53,16 +58,16 @@ class Reader:
         return self.seen
 
     def keep(self, layer: int, tensor: Tensor) -> None:
-        """Keep what a hook saw, and stop the pass after the deepest layer."""
+        """Keep what a hook saw, and stop the pass after the deepest layer, unless it shall run to the top."""
         self.seen[layer] = tensor
-        if layer == self._layers[-1]:
+        if layer == self._layers[-1] and not self._to_the_top:
             raise _DeepestReached
 
 
 @contextmanager
-def reading(model: nn.Module, hook: str, layers: Sequence[int]) -> Iterator[Reader]:
+def reading(model: nn.Module, hook: str, layers: Sequence[int], to_the_top: bool = False) -> Iterator[Reader]:
     """A Reader of the given hook and layers; the hooks are removed at the end."""
-    blocks, reader, handles = blocks_of(model), Reader(model, layers), []
+    blocks, reader, handles = blocks_of(model), Reader(model, layers, to_the_top), []
     for layer in layers:
         if not 0 <= layer < len(blocks):
             raise CandorError(f"there is no block {layer}: the model has {len(blocks)} blocks, 0 to {len(blocks) - 1}")

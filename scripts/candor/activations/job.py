@@ -119,5 +119,6 @@ def _extract(
         example_ids=ids,
         sample_indices=[0] * len(ids),
         spans=list(capture.spans),
+        log_probs=capture.log_probs,
     )
     return extract_to_file(subject, messages, capture, header, made, args.output, args.partial, args.progress)

@@ -38,6 +38,13 @@ class Capture(Section):
     truncate: Literal["left", "right"] = Field("left", description="Side on which a too long example is cut.")
     drop_first: int = Field(1, ge=0, description="Tokens at the start that are read by the model and not stored.")
     generation_prompt: bool = Field(False, description="Append the header of the assistant's next turn.")
+    log_probs: bool = Field(
+        False,
+        description=(
+            "Store as well what log-probability the model gave each token (its mean, with store: mean), for probes of "
+            "family perplexity; the pass then runs to the top, output head included."
+        ),
+    )
     batch_tokens: PositiveInt | Literal["auto"] = Field(
         "auto",
         description="Tokens in a batch, padding included; auto: 1024 on a CPU, whose caches it fits, 16384 elsewhere.",
@@ -55,6 +62,11 @@ class Capture(Section):
                 raise ValueError(f"has `mean_layers`, but with `store: {key}` no mean over all tokens is taken")
             if (self.store == key) != bool(chosen):
                 raise ValueError(f"needs `{key}` with `store: {key}`, and only there")
+        if self.log_probs and (self.store in ("positions", "spans") or self.drop_first < 1):
+            raise ValueError(
+                "has `log_probs`, which are of all tokens but the first: take `store: tokens` or `store: mean`, and "
+                "`drop_first` of 1 or more"
+            )
         if len(set(self.spans)) != len(self.spans):
             raise ValueError(f"has spans {self.spans}; name each once")
         if self.store == "spans" and self.generation_prompt:

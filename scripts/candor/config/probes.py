@@ -2,12 +2,53 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 
 from candor.config.base import Section
 
+Role = Literal["system", "user", "assistant", "tool"]
+"""Whose words a token is; what a chat template adds is nobody's (chat_text.ROLE_CODES)."""
 
-class Trained(Section):
+
+class Reading(Section):
+    """What a probe reads of a text."""
+
+    roles: list[Role] | None = Field(
+        None,
+        description=(
+            "Read only the tokens of these roles, and mark a text without any as empty; null: every token, those of "
+            "the chat template included. Needs a capture that stores every token."
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _roles_once(self) -> "Reading":
+        if self.roles is not None and (not self.roles or len(set(self.roles)) < len(self.roles)):
+            raise ValueError(f"has roles {self.roles}; name each once, or give null for every token")
+        return self
+
+
+class OnLayers(Reading):
+    """What every probe that reads activations has."""
+
+    layers: list[int] | None = Field(
+        None,
+        description=(
+            "Blocks, counted from 0, that the probe is trained on; null: the capture's `layers`. A family that reads "
+            "the mean activation may name blocks of `mean_layers` as well."
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _layers_once(self) -> "OnLayers":
+        if self.layers is not None:
+            if not self.layers or len(set(self.layers)) < len(self.layers) or min(self.layers) < 0:
+                raise ValueError(f"has layers {self.layers}; give each block once, counted from 0, or null for all")
+            self.layers.sort()
+        return self
+
+
+class Trained(OnLayers):
     """What every family that is trained by gradient descent has."""
 
     epochs: PositiveInt = Field(200, description="Most passes over the training set.")
@@ -60,19 +101,53 @@ class Attention(Trained):
     final_learning_rate: float = Field(5e-4, gt=0, description="Step size at the end of the cosine.")
 
 
+class MultiMax(Trained):
+    """Several heads, each the largest of its own token scores."""
+
+    family: Literal["multimax"] = Field(description="Sum over heads h of the maximum over tokens of w_h·a, plus b.")
+    heads: PositiveInt = Field(10, description="Heads, each with a direction of its own.")
+
+
+class RollingAttention(Trained):
+    """Attention within windows, and the largest window."""
+
+    family: Literal["rolling_attention"] = Field(
+        description="Maximum over windows of v·(sum of alpha a) + b, alpha = softmax(q·a) within the window."
+    )
+    window: PositiveInt = Field(10, description="Tokens in a window; a shorter text is one window.")
+    final_learning_rate: float = Field(5e-4, gt=0, description="Step size at the end of the cosine.")
+
+
+class GatedAttention(Trained):
+    """Attention whose weights are gated."""
+
+    family: Literal["gated_attention"] = Field(
+        description="v·(sum of alpha a) + b, alpha as exp(q·a / sqrt(width)) sigmoid(g·a - mean of g·a)."
+    )
+    final_learning_rate: float = Field(5e-4, gt=0, description="Step size at the end of the cosine.")
+
+
+class GatedBipolar(Trained):
+    """The highest and the lowest of gated token scores."""
+
+    family: Literal["gated_bipolar"] = Field(
+        description="m + max(u) + min(u) + b, u = (w·a - m) softplus(g·a - mean of g·a), m = mean of w·a."
+    )
+
+
 class MeanThenLinear(Trained):
     """A linear map of the mean activation."""
 
     family: Literal["mean_then_linear"] = Field(description="w·(mean over tokens of a) + b.")
 
 
-class DifferenceOfMeans(Section):
+class DifferenceOfMeans(OnLayers):
     """The line between the class means."""
 
     family: Literal["difference_of_means"] = Field(description="Direction mu+ - mu-, bias at the midpoint.")
 
 
-class Logistic(Section):
+class Logistic(OnLayers):
     """L2-regularised logistic regression on the standardised mean activation."""
 
     family: Literal["logistic"] = Field(description="Logistic regression on the standardised mean activation.")
@@ -80,7 +155,54 @@ class Logistic(Section):
     intercept: bool = Field(False, description="Fit an intercept.")
 
 
+class RandomDirection(OnLayers):
+    """A direction that knows nothing: a control."""
+
+    family: Literal["random_direction"] = Field(
+        description="Logistic regression on a random direction of the standardised mean activation, one for each seed."
+    )
+    c: float = Field(1.0, gt=0, description="Inverse strength of the L2 penalty on the one coefficient.")
+
+
+class Pca(OnLayers):
+    """The directions in which activations vary most, whatever the labels: a control."""
+
+    family: Literal["pca"] = Field(
+        description="Logistic regression on the first principal components of the standardised mean activation."
+    )
+    components: PositiveInt = Field(1, description="Principal components.")
+    c: float = Field(1.0, gt=0, description="Inverse strength of the L2 penalty.")
+
+
+class Perplexity(Reading):
+    """How surprising the text is to the subject: a control."""
+
+    family: Literal["perplexity"] = Field(
+        description="Logistic regression on the mean log-loss of a token; needs a capture with `log_probs`."
+    )
+    c: float = Field(1.0, gt=0, description="Inverse strength of the L2 penalty on the one coefficient.")
+
+
 Probe = Annotated[
-    Mean | Max | Last | RollingMeanMax | Softmax | Attention | MeanThenLinear | DifferenceOfMeans | Logistic,
+    Mean
+    | Max
+    | Last
+    | RollingMeanMax
+    | Softmax
+    | Attention
+    | MultiMax
+    | RollingAttention
+    | GatedAttention
+    | GatedBipolar
+    | MeanThenLinear
+    | DifferenceOfMeans
+    | Logistic
+    | RandomDirection
+    | Pca
+    | Perplexity,
     Field(discriminator="family"),
 ]
+MEAN_FAMILIES = ("mean", "mean_then_linear", "difference_of_means", "logistic", "random_direction", "pca")
+"""Families whose score depends on the mean activation alone."""
+STORED_MEAN_FAMILIES = ("mean_then_linear", "difference_of_means", "logistic", "random_direction", "pca")
+"""Families that read stored means, so that blocks of a capture's `mean_layers` are enough for them."""

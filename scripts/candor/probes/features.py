@@ -9,6 +9,7 @@ from torch import Tensor
 
 from candor import provenance, tables
 from candor.activations.files import Activations, ActivationsError
+from candor.chat_text import ROLE_CODES
 from candor.data.folds import group_folds
 from candor.schemas.dataset import DATASET
 from candor.schemas.status import SCORED
@@ -24,6 +25,51 @@ class Part(NamedTuple):
     """Where each row stands in the activations."""
     statuses: list[str]
     n_tokens: list[int]
+    roles: tuple[str, ...] = ()
+    """The roles whose tokens are read; without any, every token is."""
+
+    def of_roles(self, roles: Sequence[str] | None) -> "Part":
+        """The part as read by a probe of these roles' tokens: an example without such a token is empty."""
+        if not roles:
+            return self
+        if self.activations.header.store != "tokens":
+            raise ActivationsError(
+                f"{self.activations.paths[0]}: stores {self.activations.header.store}; a probe that reads the tokens "
+                f"of {', '.join(roles)} alone needs `store: tokens`."
+            )
+        part = self._replace(roles=tuple(roles))
+        empty = [status in SCORED and not n for status, n in zip(self.statuses, part.n_read(), strict=True)]
+        statuses = ["empty" if none else status for none, status in zip(empty, self.statuses, strict=True)]
+        return part._replace(statuses=statuses)
+
+    def n_read(self) -> list[int]:
+        """The number of tokens of each row that are read."""
+        if not self.roles:
+            return self.n_tokens
+        return [len(rows) for rows in self.read_rows(range(len(self.rows)))]
+
+    def read_rows(self, order: Sequence[int]) -> list[Tensor]:
+        """Where the tokens that are read of each of the part's rows `order` stand in a layer of the activations."""
+        ends = self.activations.lengths().cumsum(0).tolist()
+        bounds = [(ends[i - 1] if i else 0, ends[i]) for i in (self.positions[k] for k in order)]
+        if not self.roles:
+            return [torch.arange(start, stop) for start, stop in bounds]
+        codes = torch.tensor([ROLE_CODES[role] for role in self.roles])
+        read = torch.isin(self.activations.index("roles"), codes)
+        return [start + read[start:stop].nonzero().squeeze(1) for start, stop in bounds]
+
+    def expect_layers(self, layers: Sequence[int], kind: str) -> None:
+        """Stop with a sentence unless the activations hold of these layers what `read_features` needs for a kind."""
+        header = self.activations.header
+        means = kind == "mean" and not self.roles
+        absent = sorted(set(layers) - set(header.layers) - set(header.mean_layers if means else ()))
+        if kind != "log_loss" and absent:
+            keys = "`layers` or `mean_layers`" if means else "`layers`"
+            raise ActivationsError(
+                f"{self.activations.paths[0]}: holds {'the mean' if means else 'the tokens'} of layers "
+                f"{sorted({*header.layers, *(header.mean_layers if means else ())})}, not {absent}; add them to "
+                f"{keys} of the capture."
+            )
 
     def scored(self) -> list[int]:
         """Indices of the rows that can carry a score."""
@@ -78,23 +124,27 @@ class Features(NamedTuple):
 def read_features(part: Part, layer: int, kind: str, order: Sequence[int]) -> Features:
     """Float32 features of the part's rows `order` at a layer: every token (`tokens`), their `mean`, or the `last`.
 
-    A value that is not finite in an example that should be whole stops the job: the file was damaged.
+    Of a part that is read by role all three are of those roles' tokens, of which each row must have one. `log_loss` is
+    the mean log-loss of these tokens, [n, 1], whatever the layer. A value that is not finite in an example that should
+    be whole stops the job: the file was damaged.
     """
-    at = [part.positions[i] for i in order]
-    if kind == "mean":
-        x, lengths = part.activations.means(layer)[at], torch.ones(len(at), dtype=torch.int64)
+    activations, single = part.activations, torch.ones(len(order), dtype=torch.int64)
+    if kind == "mean" and not part.roles:
+        x, lengths = activations.means(layer)[[part.positions[i] for i in order]], single
+    elif kind == "log_loss":
+        log_probs = activations.log_probs()
+        x, lengths = torch.stack([-log_probs[rows].mean() for rows in part.read_rows(order)])[:, None], single
     else:
-        all_lengths = part.activations.lengths()
-        starts = torch.cat([all_lengths.new_zeros(1), all_lengths.cumsum(0)])
-        lengths = all_lengths[at]
+        rows = part.read_rows(order)
         if kind == "last":
-            rows, lengths = starts[at] + lengths - 1, torch.ones_like(lengths)
-        else:
-            rows = torch.cat([torch.arange(int(starts[i]), int(starts[i + 1])) for i in at])
-        x = part.activations.layer(layer).index_select(0, rows).float()
+            rows = [each[-1:] for each in rows]
+        lengths = torch.tensor([len(each) for each in rows])
+        x = activations.layer(layer).index_select(0, torch.cat(rows)).float()
+        if kind == "mean":
+            x, lengths = torch.stack([each.mean(0) for each in x.split(lengths.tolist())]), single
     if not x.isfinite().all():
         raise ActivationsError(
-            f"{part.activations.paths[0]}: layer {layer} holds values that are not finite in examples marked as whole; "
+            f"{activations.paths[0]}: layer {layer} holds values that are not finite in examples marked as whole; "
             "delete it to make it again."
         )
     return Features(x, lengths)

@@ -1,8 +1,8 @@
 """The probe file: safetensors weights and a JSON header, enough to score activations without this project.
 
 `weight` float32 [layers, seeds, projections, width, c] and `bias` float32 [layers, seeds, c], for raw activations:
-score = pool(activations @ weight) + bias with the family's pooling; c = 1 for two classes. Header key `probe`: see
-Header. `candor` holds the provenance.
+score = pool(activations @ weight) + bias with the family's pooling; c = 1 for two classes. A probe of family
+perplexity has one weight, for the text's mean log-loss. Header key `probe`: see Header. `candor` holds the provenance.
 """
 
 import json

@@ -35,13 +35,14 @@ def score_part(part: Part, probe: SavedProbe, monitor: str, parameters: int) -> 
         width=source.width,
         path=part.activations.paths[0],
     )
-    part.activations.expect(layers=probe.header.layers)
     config = TypeAdapter(Probe).validate_python(probe.header.probe)
     family = importlib.import_module(f"candor.probes.families.{config.family}")
-    tokens = np.array(part.n_tokens, dtype=np.float64)
+    part = part.of_roles(config.roles)
+    part.expect_layers(probe.header.layers, family.FEATURES)
+    read, tokens = (np.array(counts, dtype=np.float64) for counts in (part.n_read(), part.n_tokens))
     tables = []
     for layer in probe.header.layers:
-        own = 2.0 * source.width * family.PROJECTIONS * probe.bias.shape[2] * tokens
+        own = 2.0 * probe.weight[0, 0].numel() * read
         subject = 2.0 * parameters * (layer + 1) / source.blocks * tokens
         seeds = probe.header.seeds
         weights, biases = zip(*(probe.at(layer, seed) for seed in seeds), strict=True)

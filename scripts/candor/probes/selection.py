@@ -17,7 +17,7 @@ from candor.metrics.points import auroc, threshold_at_fpr
 
 
 def cross_validated(scores: pa.Table) -> list[dict[str, Any]]:
-    """One entry per layer, in ascending order: `layer` (None for a text baseline), `auroc`, `se`."""
+    """One entry per layer, in ascending order: `layer` (None for a baseline), `auroc`, `se`; none without folds."""
     frame = scores.to_pandas()
     frame = frame[frame["fold"].notna() & frame["label"].notna() & frame["score"].notna()]
     found = []
@@ -53,26 +53,34 @@ def within_one_se(entries: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
 
 
 def select(
-    probes: Mapping[str, pa.Table], baselines: Mapping[str, pa.Table], thresholds: Mapping[str, Any]
+    probes: Mapping[str, pa.Table],
+    controls: Mapping[str, pa.Table],
+    baselines: Mapping[str, pa.Table],
+    thresholds: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The selection of a task: `monitor`, `layer`, and for each probe and baseline what its cross-validation gave.
+    """The selection of a task: `monitor`, `layer`, and for each monitor what its cross-validation gave.
 
-    `probes` and `baselines` map ids to the score tables of training jobs, in the task's order; `thresholds` maps them
-    to layer -> seed -> class -> threshold (`none` for a layer or seed that a monitor does not have).
+    `probes`, `controls` and `baselines` map ids to the score tables of training jobs, in the task's order; a control's
+    layer is chosen as a probe's, but it is never selected, and a baseline that was not cross-validated has None.
+    `thresholds` maps all to layer -> seed -> class -> threshold (`none` for a layer or seed that a monitor lacks).
     """
-    chosen: dict[str, Any] = {}
-    for id, scores in probes.items():
-        layers = cross_validated(scores)
-        chosen[id] = {**within_one_se(layers), "layers": layers}
+    chosen, beside = ({id: _at_its_layer(scores) for id, scores in each.items()} for each in (probes, controls))
     monitor = max(chosen, key=lambda id: chosen[id]["auroc"])
     return {
         "monitor": monitor,
         "layer": chosen[monitor]["layer"],
         "rule": "shallowest layer within one standard error of the best; then the highest cross-validated AUROC",
         "probes": chosen,
-        "baselines": {id: cross_validated(scores)[0] for id, scores in baselines.items()},
+        "controls": beside,
+        "baselines": {id: next(iter(cross_validated(scores)), None) for id, scores in baselines.items()},
         "thresholds": dict(thresholds),
     }
+
+
+def _at_its_layer(scores: pa.Table) -> dict[str, Any]:
+    """What cross-validation gave at the layer that the rule takes, and at all `layers`."""
+    layers = cross_validated(scores)
+    return {**within_one_se(layers), "layers": layers}
 
 
 def thresholds_of(scores: pa.Table, control: str, target_fpr: float) -> dict[str, dict[str, dict[str, float]]]:

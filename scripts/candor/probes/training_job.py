@@ -62,6 +62,7 @@ def train_probe(
     train: Part, control: Part, task: Training, task_id: str, probe_id: str, probe: Probe, descriptor: int
 ) -> Trained:
     """Train on all usable examples of the training part; CandorError when a class is missing."""
+    train, control = train.of_roles(probe.roles), control.of_roles(probe.roles)
     labels = train.labels(task.classes)
     usable = [i for i in train.scored() if labels[i] is not None]
     y = torch.tensor([labels[i] for i in usable], dtype=torch.int64)
@@ -74,7 +75,7 @@ def train_probe(
     )
     family = importlib.import_module(f"candor.probes.families.{probe.family}")
     job = _Job(train, control, task, probe_id, probe, family, usable, y, assigned, problems)
-    layers = train.activations.header.layers
+    layers = _layers(job)
     progress = Progress(f"train {probe_id}", len(layers), "layers", descriptor)
     done: list[_Layer] = []
     for number, layer in enumerate(layers, start=1):
@@ -87,6 +88,17 @@ def train_probe(
         header.best_epochs[name] = found.best_epochs
     saved = SavedProbe(stack([found.weights for found in done]), stack([found.biases for found in done]), header)
     return Trained(saved, pa.concat_tables([t for found in done for t in found.tables]), len(train.rows) - len(usable))
+
+
+def _layers(job: _Job) -> list[int]:
+    """The layers that the probe is trained on; those of the capture where it names none."""
+    header, kind = job.train.activations.header, job.family.FEATURES
+    if kind == "log_loss":  # the model's output, not a layer's
+        return [header.blocks - 1]
+    layers: list[int] = job.probe.layers or header.layers
+    for part in (job.train, job.control):
+        part.expect_layers(layers, kind)
+    return layers
 
 
 def _train_layer(job: _Job, layer: int) -> _Layer:

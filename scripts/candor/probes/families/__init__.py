@@ -2,11 +2,16 @@
 
 Every family's score is a pooling of per-token projections w·a, plus a bias, so a family is little more than `pool`:
 
-- `FEATURES`: `tokens`; `mean` or `last` where the score is that of the mean activation, or the last token's.
-- `PROJECTIONS`: how many projections of each token it reads.
+- `FEATURES`: `tokens`; `mean` or `last` where the score is that of the mean activation, or the last token's;
+  `log_loss` where no activation is read, but the text's mean log-loss.
+- `PROJECTIONS`: how many projections of each token it reads; `projections(probe)` where that is for its config to say.
 - `pool(z, mask, probe, width)`: z [n, t, PROJECTIONS, p] float, mask [n, t] bool (real tokens first, at least one in
   each row), the probe's config and the width of the activations; returns scores [n, p], without the bias. The last
-  axis holds independent problems (seeds, folds, classes).
+  axis holds independent problems (seeds, folds, classes). A shift of the first projection shifts the score by as much,
+  and a shift of another one does nothing; `scoring(probe)` where more than the first carry a score.
+- `candidates(features, probe)`, in families whose score is the largest projection among an example's rows, summed over
+  its projections: these rows, ragged like the features. Training then need not read the others (probes/reading.py).
 - `fit(features, labels, classes, probe)`, in families with a fit of their own: weights [width, c] and biases [c] from
-  mean activations [n, width] and class indices [n]. The others are trained by gradient descent (probes/training.py).
+  mean activations [n, width] and class indices [n]; with `SEEDED` true it takes a seed as well, the last argument. The
+  others are trained by gradient descent (probes/training.py).
 """

@@ -1,17 +1,13 @@
 """L2-regularised logistic regression on the mean activation, standardised over the training examples."""
 
-import numpy as np
 import torch
-from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from candor.config.probes import Logistic
+from candor.probes.regression import regression
 
 FEATURES = "mean"
 PROJECTIONS = 1
-MAX_ITERATIONS = 5000
-ROUNDING = 1e-6
-"""A feature that varies by less, relative to its size, is constant up to float32's rounding."""
 
 
 def pool(z: Tensor, mask: Tensor, probe: Logistic, width: int) -> Tensor:
@@ -25,11 +21,5 @@ def fit(features: Tensor, labels: Tensor, classes: int, probe: Logistic) -> tupl
 
     c = 1 for two classes; for more it is the multinomial model, one logit per class.
     """
-    x = features.double().numpy()
-    center, scale = x.mean(0), x.std(0)
-    scale[scale <= ROUNDING * abs(center)] = 1.0
-    model = LogisticRegression(C=probe.c, fit_intercept=probe.intercept, max_iter=MAX_ITERATIONS)
-    model.fit((x - center) / scale, labels.numpy())
-    weights = (model.coef_ / scale).T
-    biases = np.broadcast_to(model.intercept_, (weights.shape[1],)) - center @ weights
+    weights, biases = regression(features.double().numpy(), labels.numpy(), probe.c, probe.intercept)
     return torch.from_numpy(weights), torch.from_numpy(biases)

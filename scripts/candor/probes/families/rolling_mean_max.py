@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from candor.config.probes import RollingMeanMax
+from candor.probes.features import Features
 
 FEATURES = "tokens"
 PROJECTIONS = 1
@@ -21,3 +22,15 @@ def pool(z: Tensor, mask: Tensor, probe: RollingMeanMax, width: int) -> Tensor:
     high = sums.gather(1, ends.clamp(max=z.shape[1])[..., None].expand(-1, -1, z.shape[-1]))
     means = ((high - sums[:, :-1]) / window[:, None, None]).to(z.dtype)
     return means.masked_fill(~valid[..., None], float("-inf")).amax(1)
+
+
+def candidates(features: Features, probe: RollingMeanMax) -> Features:
+    """A row for each window, its mean activation: the mean of projections is the projection of the mean."""
+    windows = (features.lengths - probe.window).clamp(min=0) + 1
+    x = features.x.new_empty(int(windows.sum()), features.x.shape[1])
+    for part, found in zip(features.x.split(features.lengths.tolist()), x.split(windows.tolist()), strict=True):
+        center, size = part.mean(0), min(probe.window, len(part))
+        # running sums of what is left without the mean, which stay small
+        sums = torch.nn.functional.pad((part - center).cumsum(0), (0, 0, 1, 0))
+        torch.sub(sums[size:], sums[:-size], out=found).div_(size).add_(center)
+    return Features(x, windows)
