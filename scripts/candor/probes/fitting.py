@@ -19,12 +19,15 @@ def fit_problems(
     """Weights of every problem of one layer; y int64 [n] are class indices."""
     if not hasattr(family, "fit"):
         return fit(features, y, problems, family, probe, seed)
-    found: dict[int | None, tuple[Tensor, Tensor]] = {}
-    for p, fold in enumerate(problems.folds):  # a closed form has no randomness: one fit serves every seed
-        if fold not in found:
+    seeded = getattr(family, "SEEDED", False)
+    found: dict[tuple[int | None, ...], tuple[Tensor, Tensor]] = {}
+    # a closed form without randomness is fitted once for all seeds
+    keys = [(fold, *([own] if seeded else [])) for own, fold in zip(problems.seeds, problems.folds, strict=True)]
+    for p, key in enumerate(keys):
+        if key not in found:
             chosen = problems.train[:, p]
-            found[fold] = family.fit(features.x[chosen], y[chosen], int(y.max()) + 1, probe)
-    pairs = [found[fold] for fold in problems.folds]
+            found[key] = family.fit(features.x[chosen], y[chosen], int(y.max()) + 1, probe, *key[1:])
+    pairs = [found[key] for key in keys]
     weight = torch.stack([weight for weight, _ in pairs], 1)[None].float()
     bias = torch.stack([bias for _, bias in pairs]).float()
     return Fitted(weight, bias, [0] * len(pairs), [float("nan")] * len(pairs))

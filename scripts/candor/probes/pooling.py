@@ -9,6 +9,28 @@ from torch import Tensor
 from candor.probes.features import Features
 
 
+def projections_of(family: ModuleType, probe: Any) -> int:
+    """How many projections of each token a family reads: fixed, or by its config where it has `projections(probe)`."""
+    found = family.projections(probe) if hasattr(family, "projections") else family.PROJECTIONS
+    return int(found)
+
+
+def scoring_of(family: ModuleType, probe: Any) -> int:
+    """How many projections, the first ones, carry a score: a shift of each shifts the score by as much."""
+    return int(family.scoring(probe)) if hasattr(family, "scoring") else 1
+
+
+def token_softmax(z: Tensor) -> Tensor:
+    """Softmax over the tokens of z [n, t, p]; in training, t is the axis whose neighbours lie side by side."""
+    return z.permute(2, 0, 1).softmax(2).permute(1, 2, 0)
+
+
+def mean_rows(features: Features) -> Features:
+    """One row for each example: the mean of its rows."""
+    parts = features.x.split(features.lengths.tolist())
+    return Features(torch.stack([part.mean(0) for part in parts]), torch.ones_like(features.lengths))
+
+
 def scores(features: Features, weight: Tensor, bias: Tensor, family: ModuleType, probe: Any) -> Tensor:
     """Scores [n, p] of one layer's examples.
 

@@ -10,7 +10,7 @@ returned apply to raw activations.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import NamedTuple
 
@@ -19,14 +19,14 @@ from torch import Tensor
 
 from candor.config.probes import Trained
 from candor.probes.features import Features
-from candor.probes.pooling import scores, scores_in_blocks
+from candor.probes.pooling import projections_of, scoring_of
 from candor.probes.problems import Problems
+from candor.probes.reading import Reader, reader, rows_of
 
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8
-ROWS_AT_ONCE = 16_384
-STATISTICS_BLOCK = 64
-"""Examples whose rows are held in double precision at a time."""
+WATCHED = 64
+"""Watched examples that are scored at a time, so that padding stays small."""
 ROUNDING = 1e-6
 """A feature that varies by less, relative to its size, is constant up to float32's rounding."""
 
@@ -43,35 +43,63 @@ class Fitted(NamedTuple):
     watched_auroc: list[float]
 
 
-class _State:
-    """Parameters, weight [projections, width, p, c] and bias [p, c], and AdamW's moments of both."""
+class _Parameters:
+    """Parameters of p problems as rows [p, k * c * width + c], weights first, and AdamW's moments of them."""
 
-    def __init__(self, shape: tuple[int, int, int, int], seeds: Sequence[int]) -> None:
-        projections, width, problems, outputs = shape
-        bound = width**-0.5
-        first = []
+    def __init__(self, projections: int, outputs: int, width: int, seeds: Sequence[int]) -> None:
+        self.shape, bound = (projections, outputs, width), width**-0.5
+        rows = []
         for seed in seeds:  # the same start for every fold of a seed
             generator = torch.Generator().manual_seed(seed)
-            first.append((torch.rand(projections, width, outputs, generator=generator) * 2 - 1) * bound)
-        self.weight = torch.stack(first, 2)
-        self.bias = torch.zeros(problems, outputs)
-        self.moments = [torch.zeros_like(t) for t in (self.weight, self.weight, self.bias, self.bias)]
+            first = (torch.rand(projections, width, outputs, generator=generator) * 2 - 1) * bound
+            rows.append(torch.cat([first.transpose(1, 2).flatten(), torch.zeros(outputs)]))
+        self.values = torch.stack(rows)
+        self.first, self.second = torch.zeros(2, *self.values.shape)
+        self.decayed = torch.ones(self.values.shape[1])
+        self.decayed[-outputs:] = 0
 
-    def step(self, weight_grad: Tensor, bias_grad: Tensor, probe: Trained, rate: float, t: int, live: Tensor) -> None:
-        """One AdamW step of the problems in `live`, after clipping each problem's gradient."""
-        norm = (weight_grad.square().sum((0, 1, 3)) + bias_grad.square().sum(1)).sqrt()
-        factor = (probe.clip / (norm + 1e-6)).clamp(max=1.0)
-        grads = (weight_grad * factor[None, None, :, None], bias_grad * factor[:, None])
-        for i, (parameter, grad) in enumerate(zip((self.weight, self.bias), grads, strict=True)):
-            first, second = self.moments[2 * i], self.moments[2 * i + 1]
-            first.mul_(BETAS[0]).add_(grad, alpha=1 - BETAS[0])
-            second.mul_(BETAS[1]).addcmul_(grad, grad, value=1 - BETAS[1])
-            root = (second / (1 - BETAS[1] ** t)).sqrt_().add_(EPSILON)
-            update = first / (1 - BETAS[0] ** t) / root
-            if i == 0:
-                update = update + probe.weight_decay * parameter
-            mask = live[None, None, :, None] if i == 0 else live[:, None]
-            parameter.sub_(rate * update * mask)
+    def split(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Weights [p, k, c, width] and biases [p, c] of rows."""
+        outputs = self.shape[1]
+        return values[:, :-outputs].view(len(values), *self.shape), values[:, -outputs:]
+
+    def keep(self, staying: Tensor) -> None:
+        """Go on with the problems that the mask [p] names."""
+        self.values, self.first, self.second = self.values[staying], self.first[staying], self.second[staying]
+
+    def step(self, grad: Tensor, probe: Trained, rate: float, t: int) -> None:
+        """One AdamW step, after clipping each problem's gradient."""
+        grad = grad * (probe.clip / (grad.norm(dim=1, keepdim=True) + 1e-6)).clamp_(max=1.0)
+        self.first.lerp_(grad, 1 - BETAS[0])
+        self.second.mul_(BETAS[1]).addcmul_(grad, grad, value=1 - BETAS[1])
+        root = self.second.div(1 - BETAS[1] ** t).sqrt_().add_(EPSILON)
+        self.values.addcmul_(self.values, self.decayed, value=-rate * probe.weight_decay)
+        self.values.addcdiv_(self.first, root, value=-rate / (1 - BETAS[0] ** t))
+
+
+class _Inputs(NamedTuple):
+    """How each of p problems sees its inputs: their centre and scale [p, width].
+
+    The first `scoring` projections carry the score, so a shift of them shifts it; a shift of another does nothing.
+    """
+
+    center: Tensor
+    scale: Tensor
+    scoring: int
+
+    def raw(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+        """Weights [p, k, c, width] and biases [p, c] for inputs as they are, from those for standardised ones."""
+        found = weight / self.scale[:, None, None]
+        return found, bias - (found[:, : self.scoring].sum(1) @ self.center[..., None]).squeeze(2)
+
+    def back(self, of_weight: Tensor, of_bias: Tensor) -> Tensor:
+        """Gradients of the standardised parameters as rows, from those of what `raw` gives."""
+        of_weight = of_weight.clone()
+        of_weight[:, : self.scoring] -= (of_bias[..., None] * self.center[:, None])[:, None]
+        return torch.cat([(of_weight / self.scale[:, None, None]).flatten(1), of_bias], 1)
+
+    def keep(self, staying: Tensor) -> "_Inputs":
+        return self._replace(center=self.center[staying], scale=self.scale[staying])
 
 
 def fit(
@@ -79,47 +107,52 @@ def fit(
 ) -> Fitted:
     """Train all problems of one layer; labels int64 [n] are class indices, two classes give one output."""
     classes = int(labels.max()) + 1
-    outputs = 1 if classes == 2 else classes
-    n, count = len(labels), len(problems.seeds)
+    n, count, projections = len(labels), len(problems.seeds), projections_of(family, probe)
     order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
-    mixed, y = _reordered(features, order), labels[order]
-    train = problems.train[order]
-    seen = problems.watch.any(1).nonzero().squeeze(1)
-    watched, watched_y, watch = _reordered(features, seen), labels[seen], problems.watch[seen]
+    order = torch.cat([_by_length(block, features) for block in order.split(probe.batch_size)])
+    seen = _by_length(problems.watch.any(1).nonzero().squeeze(1), features)
+    y, train, watched_y, watch = labels[order], problems.train[order], labels[seen], problems.watch[seen]
     center, scale = _standardisation(features, problems.train)
-    state = _State((family.PROJECTIONS, features.x.shape[1], count, outputs), problems.seeds)
-    blocks = [(start, min(start + probe.batch_size, n)) for start in range(0, n, probe.batch_size)]
-    best = state.weight.clone(), state.bias.clone()
+    inputs = _Inputs(center.T, scale.T, scoring_of(family, probe))
+    standardised, rows = inputs, rows_of(features, family, probe)
+    reading, watching = (
+        reader(rows, each, inputs.center.mean(0), family, probe, inputs.scoring) for each in (order, seen)
+    )
+    state = _Parameters(projections, 1 if classes == 2 else classes, features.x.shape[1], problems.seeds)
+    blocks = _blocks(n, probe.batch_size)
+    best = state.values.clone()
     best_auroc, best_loss = torch.full((count,), -1.0, dtype=torch.float64), torch.zeros(count, dtype=torch.float64)
     best_epoch, risen = torch.zeros(2, count, dtype=torch.long)
-    live = torch.ones(count, dtype=torch.bool)
+    live = torch.arange(count)
     shuffle, t, steps = torch.Generator().manual_seed(seed), 0, probe.epochs * len(blocks)
     for epoch in range(probe.epochs):
         for block in torch.randperm(len(blocks), generator=shuffle).tolist():
             start, stop = blocks[block]
             rate = learning_rate(probe, t / steps)
             t += 1
-            columns = live.nonzero().squeeze(1)
-            part = mixed.block(start, stop)
-            grads = _gradients(part, y[start:stop], train[start:stop], state, columns, center, scale, family, probe)
-            state.step(*grads, probe, rate, t, live)
-        columns = live.nonzero().squeeze(1)
-        raw = _raw(state.weight[:, :, columns], state.bias[columns], center[:, columns], scale[:, columns])
-        with torch.no_grad():
-            flat = scores_in_blocks(watched, raw[0].flatten(2), raw[1].flatten(), family, probe, probe.batch_size)
-        logits, mask = flat.view(len(seen), len(columns), outputs), watch[:, columns]
-        auroc, loss = watched_auroc(logits, watched_y, mask), _mean_loss(logits, watched_y, mask).double()
-        higher = auroc > best_auroc[columns]
-        kept = higher | ((auroc == best_auroc[columns]) & (loss < best_loss[columns]))
-        better = columns[kept]
+            weight, bias = inputs.raw(*state.split(state.values))
+            logits, back = _logits(reading, start, stop, weight, bias)
+            of_logits = _loss_gradient(logits, y[start:stop], train[start:stop])
+            of_weight = back(of_logits.flatten(1)).unflatten(1, bias.shape).transpose(0, 1)
+            state.step(inputs.back(of_weight, of_logits.sum(0)), probe, rate, t)
+        weight, bias = inputs.raw(*state.split(state.values))
+        logits = torch.cat([_logits(watching, *each, weight, bias)[0] for each in _blocks(len(seen), WATCHED)])
+        auroc, loss = watched_auroc(logits, watched_y, watch), _mean_loss(logits, watched_y, watch).double()
+        higher = auroc > best_auroc[live]
+        kept = higher | ((auroc == best_auroc[live]) & (loss < best_loss[live]))
+        better = live[kept]
         best_auroc[better], best_loss[better], best_epoch[better] = auroc[kept], loss[kept], epoch
-        best[0][:, :, better], best[1][better] = state.weight[:, :, better], state.bias[better]
-        risen[columns[higher]] = epoch
-        live &= risen > epoch - probe.patience
-        if not live.any():
+        best[better] = state.values[kept]
+        risen[live[higher]] = epoch
+        staying = risen[live] > epoch - probe.patience
+        if not staying.any():
             break
-    weight, bias = _raw(best[0], best[1], center, scale)
-    return Fitted(weight, bias, best_epoch.tolist(), best_auroc.tolist())
+        if not staying.all():
+            live, train, watch = live[staying], train[:, staying], watch[:, staying]
+            inputs = inputs.keep(staying)
+            state.keep(staying)
+    weight, bias = standardised.raw(*state.split(best))
+    return Fitted(weight.permute(1, 3, 0, 2).contiguous(), bias, best_epoch.tolist(), best_auroc.tolist())
 
 
 def learning_rate(probe: Trained, done: float) -> float:
@@ -128,26 +161,29 @@ def learning_rate(probe: Trained, done: float) -> float:
     return probe.final_learning_rate + (probe.learning_rate - probe.final_learning_rate) * height
 
 
-def _gradients(
-    part: Features,
-    y: Tensor,
-    train: Tensor,
-    state: _State,
-    columns: Tensor,
-    center: Tensor,
-    scale: Tensor,
-    family: ModuleType,
-    probe: Trained,
-) -> tuple[Tensor, Tensor]:
-    """Gradients of each live problem's mean loss over its training examples in a block; zeros for the others."""
-    weight, bias = state.weight[:, :, columns].requires_grad_(), state.bias[columns].requires_grad_()
-    raw_weight, raw_bias = _raw(weight, bias, center[:, columns], scale[:, columns])
-    logits = scores(part, raw_weight.flatten(2), raw_bias.flatten(), family, probe).view(len(y), *bias.shape)
-    loss = _mean_loss(logits, y, train[:, columns])
-    weight_grad, bias_grad = torch.autograd.grad(loss.sum(), (weight, bias))
-    full_weight, full_bias = torch.zeros_like(state.weight), torch.zeros_like(state.bias)
-    full_weight[:, :, columns], full_bias[columns] = weight_grad, bias_grad
-    return full_weight, full_bias
+def _by_length(examples: Tensor, features: Features) -> Tensor:
+    return examples[features.lengths[examples].argsort(stable=True)]
+
+
+def _blocks(n: int, size: int) -> list[tuple[int, int]]:
+    return [(start, min(start + size, n)) for start in range(0, n, size)]
+
+
+def _logits(
+    reading: Reader, start: int, stop: int, weight: Tensor, bias: Tensor
+) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """Logits [n, p, c] by weight [p, k, c, width] and bias [p, c], and the way back to a weight [k, p * c, width]."""
+    found = reading.read(start, stop, weight.transpose(0, 1).flatten(1, 2).contiguous())
+    return found.scores.view(stop - start, *bias.shape) + bias, found.back
+
+
+def _loss_gradient(logits: Tensor, y: Tensor, used: Tensor) -> Tensor:
+    """Gradient [n, p, c] of `_mean_loss`, summed over problems."""
+    if logits.shape[2] == 1:
+        off = logits.sigmoid() - y[:, None, None].to(logits.dtype)
+    else:
+        off = logits.softmax(2) - torch.nn.functional.one_hot(y, logits.shape[2])[:, None].to(logits.dtype)
+    return off * (used / used.sum(0).clamp(min=1))[..., None]
 
 
 def _mean_loss(logits: Tensor, y: Tensor, used: Tensor) -> Tensor:
@@ -162,40 +198,24 @@ def _mean_loss(logits: Tensor, y: Tensor, used: Tensor) -> Tensor:
     return (losses * used).sum(0) / used.sum(0).clamp(min=1)
 
 
-def _raw(weight: Tensor, bias: Tensor, center: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
-    """Weights [k, width, p, c] and biases [p, c] for raw activations, from those for standardised ones.
-
-    center and scale [width, p] are each problem's own. Only the first projection carries a score, so only its shift
-    enters the bias; a softmax ignores a query's shift.
-    """
-    raw = weight / scale[None, ..., None]
-    return raw, bias - torch.einsum("dp,dpc->pc", center, raw[0])
-
-
 def _standardisation(features: Features, train: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation [width, p] over the rows that each problem trains on, in one pass over the rows.
 
     Nothing of a left-out fold or of watched groups enters. A feature that does not vary keeps its scale.
     """
-    shift = features.x[0].double()  # near the mean, so that the difference of squares below stays exact
-    of_examples = torch.zeros(2, len(train), features.x.shape[1], dtype=torch.float64)
-    for start in range(0, len(train), STATISTICS_BLOCK):
-        block = features.block(start, min(start + STATISTICS_BLOCK, len(train)))
-        example = torch.arange(start, start + len(block.lengths)).repeat_interleave(block.lengths)
-        x = block.x.double() - shift
-        of_examples[0].index_add_(0, example, x)
-        of_examples[1].index_add_(0, example, x.square_())
-    sums, squares = (each.T @ train.double() for each in of_examples)
-    count = (train * features.lengths[:, None]).sum(0)
-    center, second = sums / count + shift[:, None], squares / count
-    variance = second - (sums / count).square()
-    constant = variance <= ROUNDING**2 * (second + center.square())
+    means, squares = torch.empty(2, len(train), features.x.shape[1])
+    for i, part in enumerate(features.x.split(features.lengths.tolist())):
+        torch.mean(part, 0, out=means[i])
+        torch.sum((part - means[i]).square_(), 0, out=squares[i])  # small numbers, whatever the features' offsets
+    lengths, used = features.lengths.double(), train.double()
+    count = lengths @ used
+    center = (means.double() * lengths[:, None]).T @ used / count
+    variance = torch.empty_like(center)
+    for p in range(used.shape[1]):
+        between = lengths[:, None] * (means.double() - center[:, p]).square()
+        variance[:, p] = (squares.double() + between).T @ used[:, p] / count[p]
+    constant = variance <= ROUNDING**2 * (variance + center.square())
     return center.float(), variance.masked_fill(constant, 1.0).sqrt().float()
-
-
-def _reordered(features: Features, order: Tensor) -> Features:
-    parts = features.x.split(features.lengths.tolist())
-    return Features(torch.cat([parts[i] for i in order.tolist()]), features.lengths[order])
 
 
 def watched_auroc(logits: Tensor, y: Tensor, watch: Tensor) -> Tensor:

@@ -1,0 +1,100 @@
+"""Reading for training: every family's scores and gradients, whichever way its rows are read."""
+
+import importlib
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from pydantic import TypeAdapter
+from torch import Tensor
+
+from candor.config.probes import Probe
+from candor.probes import reading
+from candor.probes.features import Features
+from candor.probes.pooling import projections_of, scores, scoring_of
+from candor.probes.reading import Largest, Pooled, Reader, Scored, Single, reader, rows_of
+
+WIDTH = 12
+BY_ONE_ROW = ["mean", "mean_then_linear", "last", "max", "rolling_mean_max", "multimax"]
+BY_POOLING = ["softmax", "attention", "rolling_attention", "gated_attention", "gated_bipolar"]
+
+
+def family_of(name: str) -> tuple[ModuleType, Any]:
+    options = {"rolling_mean_max": {"window": 4}, "rolling_attention": {"window": 4}, "multimax": {"heads": 3}}
+    probe: Any = TypeAdapter(Probe).validate_python({"family": name, **options.get(name, {})})
+    return importlib.import_module(f"candor.probes.families.{name}"), probe
+
+
+def ragged(offset: float = 0.0) -> Features:
+    generator = torch.Generator().manual_seed(0)
+    lengths = torch.randint(1, 30, (40,), generator=generator)
+    return Features(torch.randn(int(lengths.sum()), WIDTH, generator=generator) + offset, lengths)
+
+
+def weight_of(name: str, problems: int = 3) -> Tensor:
+    family, probe = family_of(name)
+    return torch.randn(projections_of(family, probe), problems, WIDTH, generator=torch.Generator().manual_seed(1))
+
+
+def reader_of(name: str, features: Features, order: Tensor) -> Reader:
+    family, probe = family_of(name)
+    rows = rows_of(features, family, probe)
+    return reader(rows, order, features.x.mean(0), family, probe, scoring_of(family, probe))
+
+
+def expected(name: str, features: Features, weight: Tensor, order: Tensor, of_scores: Tensor) -> tuple[Tensor, Tensor]:
+    """Scores of the examples `order`, and the weight's gradient, by autograd through every row."""
+    weight = weight.clone().requires_grad_()
+    found = scores(features, weight.transpose(1, 2), torch.zeros(weight.shape[1]), *family_of(name))[order]
+    [gradient] = torch.autograd.grad(found, weight, of_scores)
+    return found.detach(), gradient
+
+
+def read(name: str, features: Features, order: Tensor, weight: Tensor, start: int, stop: int) -> Scored:
+    return reader_of(name, features, order).read(start, stop, weight)
+
+
+@pytest.fixture()
+def in_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "CACHED_BYTES", 0)
+    monkeypatch.setattr(reading, "auto_dtype", lambda device: "bfloat16")
+
+
+@pytest.mark.parametrize("name", [*BY_ONE_ROW, *BY_POOLING])
+@pytest.mark.parametrize("stop", [5, 37])
+def test_scores_and_gradients_are_those_of_all_rows(name: str, stop: int) -> None:
+    features, weight = ragged(), weight_of(name)
+    order = torch.randperm(40, generator=torch.Generator().manual_seed(2))
+    of_scores = torch.randn(stop - 2, 3, generator=torch.Generator().manual_seed(3))
+    found = read(name, features, order, weight, 2, stop)
+    of_all, gradient = expected(name, features, weight, order[2:stop], of_scores)
+    torch.testing.assert_close(found.scores, of_all, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found.back(of_scores), gradient, rtol=1e-4, atol=1e-4)
+
+
+def test_a_family_is_read_by_one_row_a_head_where_its_score_needs_no_more() -> None:
+    features, order = ragged(), torch.arange(40)
+    kinds = {name: type(reader_of(name, features, order)) for name in (*BY_ONE_ROW, *BY_POOLING)}
+    assert [kinds[name] for name in BY_ONE_ROW] == [Single, Single, Single, Largest, Largest, Largest]
+    assert {kinds[name] for name in BY_POOLING} == {Pooled}
+
+
+@pytest.mark.usefixtures("in_bfloat16")
+@pytest.mark.parametrize("name", BY_POOLING)
+def test_in_bfloat16_an_offset_of_the_features_costs_no_precision(name: str) -> None:
+    features, weight, order = ragged(100.0), weight_of(name), torch.arange(40)
+    of_scores = torch.randn(40, 3, generator=torch.Generator().manual_seed(3))
+    found = read(name, features, order, weight, 0, 40)
+    of_all, gradient = expected(name, features, weight, order, of_scores)
+    assert (found.scores - of_all).abs().max() < 0.1 * of_all.std()
+    cosine = torch.nn.functional.cosine_similarity(found.back(of_scores).flatten(), gradient.flatten(), dim=0)
+    assert cosine > 0.999
+
+
+@pytest.mark.usefixtures("in_bfloat16")
+@pytest.mark.parametrize("name", BY_ONE_ROW)
+def test_families_of_one_row_are_read_in_float32(name: str) -> None:
+    features, weight, order = ragged(100.0), weight_of(name), torch.arange(40)
+    of_all, _ = expected(name, features, weight, order, torch.ones(40, 3))
+    torch.testing.assert_close(read(name, features, order, weight, 0, 40).scores, of_all, rtol=1e-5, atol=1e-3)
