@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from candor import provenance, tables
-from candor.baselines.tfidf import TextModel, score_part
+from candor.baselines.text import TextModel, score_part
 from candor.command import Command
 from candor.data.parts import read_part
 from candor.errors import speak

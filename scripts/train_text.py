@@ -10,9 +10,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from candor import provenance, tables
-from candor.baselines import tfidf
+from candor.baselines import text
 from candor.command import Command
-from candor.config.baselines import Baseline
 from candor.config.tasks import Learning
 from candor.data.parts import read_part
 from candor.errors import speak
@@ -30,12 +29,12 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--scores", type=Path, required=True)
     args = parser.parse_args()
-    task, baseline = Learning.model_validate(args.spec["tasks"]), Baseline.model_validate(args.spec["baselines"])
+    task, baseline = Learning.model_validate(args.spec["tasks"]), text.parse_options(args.spec["baselines"])
     part, control = read_part(args.data, task.train), read_part(args.control, task.control)
-    read = tfidf.conversations(part, args.max_words, args.truncate)
+    read = text.conversations(part, args.max_words, args.truncate)
     usable = [i for i, row in enumerate(part) if row["label"] in task.classes and read.statuses[i] in SCORED]
     rows = [part[i] for i in usable]
-    trained = tfidf.train(
+    trained = text.train(
         [read.texts[i] for i in usable],
         [row["label"] for row in rows],
         [row["group_id"] for row in rows],
@@ -47,15 +46,16 @@ def main() -> None:
         args.truncate,
     )
     statuses = [read.statuses[i] for i in usable]
-    own = tfidf.table(rows, task.train, task.classes, args.monitor, trained.out_of_fold, statuses, trained.folds)
-    on_control = tfidf.score_part(trained.model, control, task.control, args.monitor)
+    own = text.table(trained.model, rows, task.train, args.monitor, trained.out_of_fold, statuses, trained.folds)
+    on_control = text.score_part(trained.model, control, task.control, args.monitor)
     facts = {"n": len(rows), "n_skipped": len(part) - len(rows), "folds_at_min_df_1": trained.fallback_folds}
     made = provenance.record(__file__, args.code, args.spec, [args.data, args.control], ["scikit-learn"], **facts)
     trained.model.save(args.model, made)
     tables.write(args.scores, pa.concat_tables([own, on_control]), SCORE, made)
     header = trained.model.header
-    if header.min_df != baseline.min_df or trained.fallback_folds:
-        print(f"min_df {baseline.min_df} left no n-gram, took 1: folds {trained.fallback_folds}", file=sys.stderr)
+    asked = header.options.get("min_df")
+    if header.min_df != asked or trained.fallback_folds:
+        print(f"min_df {asked} left no n-gram, took 1: folds {trained.fallback_folds}", file=sys.stderr)
     print(f"{args.model}: {facts}, {len(header.vocabulary)} n-grams at min_df {header.min_df}", file=sys.stderr)
 
 

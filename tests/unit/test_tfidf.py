@@ -1,4 +1,4 @@
-"""The text baseline: TF-IDF and a linear classifier."""
+"""Text baselines: what all share, and TF-IDF with a linear classifier."""
 
 import json
 import subprocess
@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 
 from candor import provenance, tables
-from candor.baselines.tfidf import TextError, TextModel, conversations, score, train
-from candor.config.baselines import Baseline
+from candor.baselines.text import TextError, TextModel, conversations, score, train
+from candor.config.baselines import Tfidf
 from candor.schemas.dataset import DATASET
 from candor.schemas.score import SCORE
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 CLASSES = ["low", "high"]
 WORDS = {"low": "the garden needs water", "high": "the patient needs surgery", "other": "the train needs coal"}
-DEFAULT = Baseline(kind="tfidf")
+DEFAULT = Tfidf(kind="tfidf")
 
 
 def texts_of(classes: list[str], n: int = 30) -> tuple[list[str], list[str], list[str]]:
@@ -85,11 +85,13 @@ class TestTraining:
     def test_the_same_twice(self) -> None:
         texts, labels, groups = texts_of(CLASSES)
         one, two = (train(texts, labels, groups, CLASSES, DEFAULT, 5, seed=3) for _ in range(2))
-        assert (one.out_of_fold.margins == two.out_of_fold.margins).all() and (one.model.coef == two.model.coef).all()
+        assert (one.out_of_fold.margins == two.out_of_fold.margins).all() and (
+            one.model.arrays["coef"] == two.model.arrays["coef"]
+        ).all()
 
     def test_min_df_falls_back_to_1_where_it_would_leave_no_n_gram(self) -> None:
         texts, labels = ["red car", "blue bus", "green van", "grey cab"], ["low", "high", "low", "high"]
-        trained = train(texts, labels, list("abcd"), CLASSES, Baseline(kind="tfidf", min_df=3), 2, seed=0)
+        trained = train(texts, labels, list("abcd"), CLASSES, Tfidf(kind="tfidf", min_df=3), 2, seed=0)
         assert trained.model.header.min_df == 1 and trained.model.header.options["min_df"] == 3
         assert trained.fallback_folds == [0, 1]
         assert np.isfinite(trained.out_of_fold.margins).all()
@@ -115,7 +117,9 @@ class TestFile:
         texts = ["the patient needs the garden", "nothing known", ""]
         assert (score(loaded, texts).margins == score(model, texts).margins).all()
         assert loaded.header == model.header
-        assert loaded.coef.dtype == loaded.idf.dtype == loaded.intercept.dtype == np.float64
+        assert {name: array.dtype for name, array in loaded.arrays.items()} == dict.fromkeys(
+            ("idf", "coef", "intercept"), np.float64
+        )
         assert provenance.read(tmp_path / "m.safetensors") == {"script": "train_text.py"}
 
     def test_the_same_model_is_the_same_bytes(self, tmp_path: Path) -> None:
@@ -133,7 +137,7 @@ class TestFile:
     def test_a_text_of_unknown_words_has_the_intercept(self) -> None:
         model = self.trained()
         scored = score(model, ["zzz"])
-        assert scored.margins[0, 0] == model.intercept[0] and scored.ngrams.tolist() == [0]
+        assert scored.margins[0, 0] == model.arrays["intercept"][0] and scored.features.tolist() == [0]
 
 
 def test_from_tables_to_score_tables(tmp_path: Path) -> None:

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from peft import LoraConfig
 
 
-def write_weights(path: Path, state: Mapping[str, Tensor], made: Mapping[str, Any]) -> None:
-    """Write an adapter's weights, the same bytes for the same content."""
+def write_weights(path: Path, state: Mapping[str, Tensor], made: Mapping[str, Any], **more: str) -> None:
+    """Write an adapter's weights, the same bytes for the same content; `more` are further texts of the header."""
     from safetensors.torch import save
 
-    metadata = {provenance.KEY: json.dumps(made, sort_keys=True), "format": "pt"}
+    metadata = {provenance.KEY: json.dumps(made, sort_keys=True), "format": "pt", **dict(sorted(more.items()))}
     content = save(dict(state))
     start = 8 + int.from_bytes(content[:8], "little")
     header = json.dumps({"__metadata__": metadata, **json.loads(content[8:start])}).encode()

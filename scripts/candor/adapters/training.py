@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -57,14 +57,22 @@ def plan(lengths: Sequence[int], adapter: Adapter) -> list[Step]:
     return steps
 
 
-def learning_rate(number: int, n_steps: int, adapter: Adapter) -> float:
+class Schedule(Protocol):
+    """The keys of a config that say how the learning rate goes."""
+
+    learning_rate: float
+    schedule: Literal["constant", "cosine"]
+    warmup: float
+
+
+def learning_rate(number: int, n_steps: int, schedule: Schedule) -> float:
     """The rate of step `number`, counted from 1: a linear rise over the warm-up, then constant, or a cosine to 0."""
-    rise = round(adapter.warmup * n_steps)
+    rise = round(schedule.warmup * n_steps)
     if number <= rise:
-        return adapter.learning_rate * number / rise
-    if adapter.schedule == "constant":
-        return adapter.learning_rate
-    return adapter.learning_rate * 0.5 * (1 + math.cos(math.pi * (number - 1 - rise) / (n_steps - rise)))
+        return schedule.learning_rate * number / rise
+    if schedule.schedule == "constant":
+        return schedule.learning_rate
+    return schedule.learning_rate * 0.5 * (1 + math.cos(math.pi * (number - 1 - rise) / (n_steps - rise)))
 
 
 class Trainer:

@@ -1,4 +1,4 @@
-"""Histories of adapters: one row per optimiser step and per validation."""
+"""Histories of finetunings: one row per optimiser step and per validation."""
 
 import pyarrow as pa
 
@@ -18,3 +18,14 @@ HISTORY = TableSchema(
     },
     key=("step", "split"),
 )
+CLASSIFIER_HISTORY = TableSchema(
+    "classifier_history",
+    {
+        "seed": Column(pa.int32()),
+        **HISTORY.columns,  # loss: mean negative log-likelihood of an example's class, nats
+        "auroc": Column(pa.float64(), nullable=True, low=0, high=1),  # of the held-out examples; null in training rows
+    },
+    key=("seed", "step", "split"),
+)
+"""A finetuned classifier's history. A validation is of the held-out training groups; where there are none, the last
+step is kept."""
