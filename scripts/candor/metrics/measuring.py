@@ -119,7 +119,11 @@ def measure(
     monitor has no scores on a set, or when scores contradict each other.
     """
     frame = _whole_texts(scores)
-    layers = {probe: selection["probes"][probe]["layer"] for probe in task.probes} | dict.fromkeys(task.baselines)
+    layers = {
+        **{probe: selection["probes"][probe]["layer"] for probe in task.probes},
+        **{control: selection["controls"][control]["layer"] for control in task.controls},
+        **dict.fromkeys(task.baselines),
+    }
     scored = _scored_classes(task)
     thresholds = selection.get("thresholds", {}) if len(scored) == 1 else {}
     sheets = {
@@ -162,11 +166,13 @@ def _scored_classes(task: Measurement) -> list[str]:
 
 
 def _comparisons(task: Measurement, headline: str) -> list[tuple[str, str]]:
-    """Pairs (monitor, versus), each once: all versus the first baseline, and the headline versus the others."""
+    """Pairs (monitor, versus), each once: all versus the first baseline, the headline versus all that is no probe."""
+    controls = [(headline, control) for control in task.controls]
     if not task.baselines:
-        return []
+        return controls
     first, *others = task.baselines
-    return [(monitor, first) for monitor in [*task.probes, *others]] + [(headline, other) for other in others]
+    compared = [(monitor, first) for monitor in [*task.probes, *task.controls, *others]]
+    return compared + controls + [(headline, other) for other in others]
 
 
 def _metric_names(task: Measurement, cls: str) -> tuple[str, ...]:
