@@ -23,7 +23,8 @@ def main() -> None:
     parser.add_argument("--style", type=Path, default=Path("resources/figures/style.mplstyle"))
     for name in ("metrics", "experiment", "selection"):
         parser.add_argument(f"--{name}", type=Path, nargs="?")
-    for name in ("scores", "datasets", "comparisons", "histories", "panels", "models"):
+    several = ("scores", "datasets", "comparisons", "histories", "panels", "curves", "templates", "tokens", "models")
+    for name in several:
         parser.add_argument(f"--{name}", type=Path, nargs="*", default=[])
     for name in ("pdf", "png", "csv", "json"):
         parser.add_argument(f"--{name}", type=Path, required=True)

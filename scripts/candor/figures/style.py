@@ -61,6 +61,23 @@ HEADLINE = Look("#0072B2", "o", "-", True, "")
 PROBE = Look("#56B4E9", "o", "-", False, "")
 TEXT = Look("#D55E00", "s", "--", True, "////")
 CONTROL = Look("#666666", "X", ":", True, "....")
+PROMPTED = Look("#009E73", "^", "-.", True, "\\\\\\\\")
+FINETUNED = Look("#CC79A7", "D", (0, (4, 1, 1, 1)), True, "xxxx")
+JUDGE = Look("#E69F00", "v", (0, (1, 1)), True, "----")
+LINES = (
+    HEADLINE,
+    Look("#D55E00", "s", "--", False, ""),
+    Look("#009E73", "^", "-.", True, ""),
+    Look("#CC79A7", "D", (0, (1, 1)), False, ""),
+    Look("#E69F00", "v", (0, (4, 1, 1, 1, 1, 1)), True, ""),
+    Look("#56B4E9", "P", "-", False, ""),
+    Look("black", "X", "--", True, ""),
+    Look("#0072B2", "s", ":", False, ""),
+    Look("#009E73", "o", (0, (6, 2)), False, ""),
+    Look("black", "D", (0, (1, 2)), False, ""),
+    Look("#E69F00", "P", (0, (6, 2, 1, 2)), True, ""),
+)
+"""Lines of one picture in their order; a further one takes the first look again."""
 LABELS = (
     Look("#56B4E9", "o", "-", True, ""),
     Look("#D55E00", "s", "-", True, "////"),

@@ -46,7 +46,8 @@ def draw(data: FigureInput, figure: Figure) -> Drawn:
 
 def _block(upper: Axes, lower: Axes, found: Measured, part: str, scores: pa.Table, width: float) -> list[Mark]:
     drawn: list[Mark] = []
-    monitors = {found.headline: (style.HEADLINE, "probe"), found.text_baseline(): (style.TEXT, "text")}
+    text = found.text_baseline()
+    monitors = {found.headline: (style.HEADLINE, "probe"), text: (found.look(text), found.kind(text))}
     for monitor, (look, word) in monitors.items():
         auroc = found.auroc_of_rated_class(monitor, part)
         curve = _curve(found, part, monitor, scores)
@@ -159,7 +160,8 @@ def _notes(data: FigureInput, found: Measured) -> list[str]:
     binary = len(found.task.classes) == 2
     return [
         f"Probe: {found.name(probe)} (L: layer), selected on training data alone; mean over seeds ({seeds}). "
-        f"Text: {text}. Above the axes: AUROC with its interval. Bands: pointwise, groups and seeds resampled. "
+        f"{found.kind(text).capitalize()}: {text}. Above the axes: AUROC with its interval. Bands: "
+        "pointwise, groups and seeds resampled. "
         "Markers with whiskers: the threshold that the control set gives for "
         f"{100 * found.task.target_fpr:g} % FPR (grey line); on the logarithmic axis an FPR of 0 stands at the left "
         "edge. Grey area: less than one negative. Dotted: chance.",

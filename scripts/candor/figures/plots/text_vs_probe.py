@@ -25,15 +25,16 @@ def draw(data: FigureInput, figure: Figure) -> Drawn:
     differences = {part: found.row(probe, part, "auroc", versus=text) for part in found.columns}
     names = [_name(part, [aurocs[part, probe], aurocs[part, text]]) for part in found.columns]
     notes = [
-        f"Probe: {found.name(probe)} (L: layer), selected on training data alone. Text: {text}. Difference: on the "
+        f"Probe: {found.name(probe)} (L: layer), selected on training data alone. "
+        f"{found.kind(text).capitalize()}: {text}. Difference: on the "
         "same examples; p: paired, two-sided, Holm-corrected.",
         *found.class_notes(),
         *found.mean_notes(),
         *marks.perfect_notes(aurocs.values()),
         *marks.provenance_notes(data, found.how),
     ]
-    looks = {probe: style.HEADLINE, text: style.TEXT}
-    keys = [marks.key(style.HEADLINE, "probe"), marks.key(style.TEXT, "text")]
+    looks = {probe: style.HEADLINE, text: found.look(text)}
+    keys = [marks.key(style.HEADLINE, "probe"), marks.key(found.look(text), found.kind(text))]
     row_height = max(ROW, LINE * (2 + max(name.count("\n") for name in names)))
     picture = style.page(style.FULL, row_height * len(names) + 0.5, figure.title, notes, keys)
     left, right = picture.subplots(1, 2, sharey=True, width_ratios=(1.4, 1))
@@ -56,7 +57,7 @@ def draw(data: FigureInput, figure: Figure) -> Drawn:
         for line in range(1, len(names)):
             axes.axhline(line - 0.5, color=style.PALE, linewidth=0.6, zorder=0)
     left.set_xlabel("AUROC (dotted: chance)")
-    right.set_xlabel("AUROC of the probe less that of text")
+    right.set_xlabel(f"AUROC of the probe less that of {found.kind(text)}")
     return Drawn(picture, drawn)
 
 
