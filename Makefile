@@ -17,7 +17,7 @@ help:
 	@echo "make test               install, then formatting, types, lint and all tests"
 	@echo "make test-fast          the same without the slow tests"
 	@echo "make test-full          the same with the long ones: 500 rows for each chat server"
-	@echo "make cost               what the judges would ask of servers and at what price, before anything is spent"
+	@echo "make cost               what a study would ask of servers and of GPUs, before anything is spent"
 	@echo "make audit              which results are stale, altered or missing, and why"
 	@echo "make trace FIGURE=roc   what a figure rests on, down to its sources"
 	@echo "make report             results/report.zip, a browsable report of the figures"

@@ -1,4 +1,4 @@
-"""Say what the judges and teachers of a target would ask of servers, and at what price, before anything is spent.
+"""Say what a target would cost before anything is spent: dollars that servers ask for, and GPU-hours of own models.
 
 python scripts/cost.py [--configfile config.paper.yaml] [--target results/figures/all]
 """
@@ -8,8 +8,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+from candor import gpu_hours
+from candor.config.study import Study
 from candor.costs import Cost, Job, costs
 from candor.errors import speak
+from candor.gpu_hours import Planner, planned_work
 from candor.planning import planned
 
 HEADINGS = ("asked by", "client", "requests", "to ask", "tokens in", "tokens out", "US dollars")
@@ -24,7 +27,9 @@ def main() -> None:
     args = parser.parse_args()
     raw, jobs = planned(args.configfile, args.target)
     found = costs([asking(job, raw) for job in jobs if job.resources.get("api_calls")])
-    print("\n".join(lines(found, args.target)))
+    planner = Planner(Study.parse(raw).model_dump(mode="json"))
+    hours = planner.hours(planned_work(jobs, planner))
+    print("\n".join([*lines(found, args.target), "", *gpu_hours.lines(hours, planner.estimates)]))
 
 
 def asking(job: Any, config: dict[str, Any]) -> Job:

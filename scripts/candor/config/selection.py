@@ -5,6 +5,18 @@ from pydantic import Field, PositiveInt
 from candor.config.base import Id, Section
 
 
+class Estimates(Section):
+    """What `make cost` takes GPU-hours from, beside the parameters and blocks of the models."""
+
+    tflops: float = Field(312, gt=0, description="Peak rate of one accelerator in 10^12 FLOP/s; an A100's in bfloat16.")
+    mfu: float = Field(0.4, gt=0, le=1, description="Share of the peak that reading and training reach.")
+    decode_mfu: float = Field(0.05, gt=0, le=1, description="Share of the peak that writing token by token reaches.")
+    tokens: PositiveInt = Field(300, description="Tokens of an example, where its dataset is not made yet.")
+    examples: dict[Id, PositiveInt] = Field(
+        {}, description="Examples of datasets that are not made yet; others take theirs from what they are made from."
+    )
+
+
 class Run(Section):
     """What this run makes."""
 
@@ -13,3 +25,4 @@ class Run(Section):
     shards: dict[Id, PositiveInt] = Field(
         {}, description="Jobs that a dataset's model work is spread over, by dataset; 1 where absent."
     )
+    estimates: Estimates = Field(Estimates(), description="What `make cost` takes GPU-hours from.")

@@ -1,0 +1,255 @@
+"""GPU-hours of the jobs of a graph that run a model, from the config alone: FLOPs over a stated share of the peak rate.
+
+2 FLOPs per parameter and token for reading, 6 for training all weights, 4 for training an adapter (no gradients of the
+frozen weights); attention's own products are left out. Writing counts each new token as one that is read, at the lower
+rate that a memory-bound machine reaches.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from candor import tables
+from candor.config.selection import Estimates
+from candor.config.tasks import dataset_of, split_of
+from candor.schemas.dataset import DATASET
+
+READ = 2
+TRAIN = 6
+TRAIN_ADAPTER = 4
+BYTES_PER_TOKEN = 4
+"""Of English text; an estimate."""
+
+
+class Work(NamedTuple):
+    """What one job does: FLOPs of reading or training, and of writing token by token; `guessed` without its dataset."""
+
+    stage: str
+    subject: str
+    flops: float
+    decode_flops: float = 0.0
+    guessed: bool = False
+
+
+class Hours(NamedTuple):
+    """GPU-hours of a stage's jobs with one model."""
+
+    stage: str
+    subject: str
+    jobs: int
+    flops: float
+    hours: float
+    guessed: int
+
+
+class Size(NamedTuple):
+    """Examples, and tokens of each, of a dataset or a part; `guessed` where the dataset is not made yet."""
+
+    examples: float
+    tokens: float
+    guessed: bool
+
+    @property
+    def total(self) -> float:
+        """Tokens of all examples."""
+        return self.examples * self.tokens
+
+
+class Planner:
+    """The work of a graph's jobs; `config` is the config with its defaults."""
+
+    def __init__(self, config: Mapping[str, Any], data: Path = Path("results/data")) -> None:
+        self.config = config
+        self.data = data
+        self.estimates = Estimates.model_validate(config["run"]["estimates"])
+        self._sizes: dict[tuple[str, str | None], Size] = {}
+
+    def work(self, rule: str, names: Mapping[str, str]) -> Work | None:
+        """The work of a job by its rule and wildcards; None for one that runs no model."""
+        found = getattr(self, f"_{rule}", None)
+        return found(names) if found else None
+
+    def hours(self, works: Iterable[Work]) -> list[Hours]:
+        """Sums by stage and model, in the order in which they first come."""
+        grouped: dict[tuple[str, str], list[Work]] = {}
+        for work in works:
+            grouped.setdefault((work.stage, work.subject), []).append(work)
+        peak = self.estimates.tflops * 1e12 * 3600
+        return [
+            Hours(
+                stage,
+                subject,
+                len(each),
+                sum(work.flops + work.decode_flops for work in each),
+                sum(work.flops / self.estimates.mfu + work.decode_flops / self.estimates.decode_mfu for work in each)
+                / peak,
+                sum(work.guessed for work in each),
+            )
+            for (stage, subject), each in grouped.items()
+        ]
+
+    def size(self, dataset: str, split: str | None = None) -> Size:
+        """The size of a dataset, or of one of its splits: of its file, else as the config estimates it."""
+        key = dataset, split
+        if key not in self._sizes:
+            path = self.data / f"{dataset}.parquet"
+            self._sizes[key] = self._of_file(path, split) if path.exists() else self._estimated(dataset, split)
+        return self._sizes[key]
+
+    def _of_file(self, path: Path, split: str | None) -> Size:
+        rows = [row for row in tables.read(path, DATASET).to_pylist() if split in (None, row["split"])]
+        bytes_ = sum(len(message["content"].encode()) for row in rows for message in row["messages"])
+        return Size(len(rows), bytes_ / BYTES_PER_TOKEN / max(len(rows), 1), False)
+
+    def _estimated(self, dataset: str, split: str | None) -> Size:
+        entry = self.config["datasets"][dataset]
+        given: float | None = self.estimates.examples.get(dataset)
+        registry, *names = entry["origin"].split("/")
+        if given is None and registry != "sources":
+            parent = self.size(names[-1])
+            given = parent.examples * (self.config["samplings"][names[0]]["n"] if registry == "generations" else 1)
+        examples = min(given or 1000, entry["limit"] or float("inf"))
+        if split is not None and isinstance(entry["split"], dict):
+            shares = {"test": entry["split"]["test"], "validation": entry["split"]["validation"]}
+            shares["train"] = 1 - sum(shares.values())
+            examples *= shares[split]
+        return Size(examples, self.estimates.tokens, True)
+
+    def _model(self, subject: str) -> tuple[str, Mapping[str, Any]]:
+        """The model that a subject is or was made from."""
+        if subject in self.config["ablations"]:
+            subject = self.config["ablations"][subject]["subject"]
+        if subject in self.config["adapters"]:
+            subject = self.config["adapters"][subject]["subject"]
+        return subject, self.config["models"][subject]
+
+    def _shards(self, dataset: str) -> int:
+        return int(self.config["run"]["shards"].get(dataset, 1))
+
+    def _extract_activations(self, names: Mapping[str, str]) -> Work:
+        capture = self.config["captures"][names["capture"]]
+        id, model = self._model(capture["subject"])
+        layers = [capture["layers"], capture["mean_layers"]]
+        whole = "all" in layers or capture["log_probs"]
+        deepest = model["blocks"] if whole else 1 + max(layer for each in layers for layer in each)
+        size, shards = self.size(names["dataset"]), self._shards(names["dataset"])
+        tokens = size.examples * min(size.tokens, capture["max_tokens"]) / shards
+        flops = READ * model["parameters"] * deepest / model["blocks"] * tokens
+        return Work("activations", id, flops, guessed=size.guessed)
+
+    def _generate(self, names: Mapping[str, str]) -> Work:
+        sampling = self.config["samplings"][names["sampling"]]
+        id, model = self._model(names["subject"])
+        size = self.size(names["dataset"])
+        samples = size.examples * sampling["n"] / self._shards(names["dataset"])
+        passes = 2 if sampling["reasoning"] == "prompted" else 1
+        new = sampling["max_new_tokens"] + (sampling["max_reasoning_tokens"] if passes == 2 else 0)
+        each = READ * model["parameters"] * samples
+        return Work("generations", id, each * passes * size.tokens, each * new, size.guessed)
+
+    def _finetune(self, names: Mapping[str, str]) -> Work:
+        adapter = self.config["adapters"][names["adapter"]]
+        id, model = self._model(adapter["subject"])
+        train, validation = self._part(adapter["train"]), self._part(adapter["validation"])
+        epochs, parameters = adapter["epochs"], model["parameters"]
+        flops = TRAIN_ADAPTER * parameters * train.total * epochs
+        flops += READ * parameters * validation.total * epochs * adapter["evaluations"]
+        return Work("adapters", id, flops, guessed=train.guessed or validation.guessed)
+
+    def _choose_prompt(self, names: Mapping[str, str]) -> Work:
+        baseline = self.config["baselines"][names["baseline"]]
+        task = self.config["tasks"][names["task"]]
+        id, model = self._model(baseline["subject"])
+        train, control = self._part(task["train"]), self._part(task["control"])
+        chosen_on = min(train.examples, baseline["limit"] or train.examples) * train.tokens
+        tokens = chosen_on * len(baseline["templates"]) + control.total
+        return Work("baselines", id, READ * model["parameters"] * tokens, guessed=train.guessed or control.guessed)
+
+    def _finetune_classifier(self, names: Mapping[str, str]) -> Work:
+        baseline = self.config["baselines"][names["baseline"]]
+        task = self.config["tasks"][names["task"]]
+        id, model = self._model(baseline["subject"])
+        train, control = self._part(task["train"]), self._part(task["control"])
+        learnt = min(train.examples, baseline["limit"] or train.examples) * train.tokens
+        flops = self._training(baseline) * learnt * baseline["epochs"] + READ * control.total
+        flops *= model["parameters"] * len(baseline["seeds"])
+        return Work("baselines", id, flops, guessed=train.guessed or control.guessed)
+
+    def _score_prompted(self, names: Mapping[str, str]) -> Work:
+        return self._score(names, 1)
+
+    def _score_finetuned(self, names: Mapping[str, str]) -> Work:
+        return self._score(names, len(self.config["baselines"][names["baseline"]]["seeds"]))
+
+    def _score(self, names: Mapping[str, str], times: int) -> Work:
+        id, model = self._model(self.config["baselines"][names["baseline"]]["subject"])
+        part = self._part(names["part"])
+        return Work("scores", id, READ * model["parameters"] * part.total * times, guessed=part.guessed)
+
+    def _run_finetuned_experiment(self, names: Mapping[str, str]) -> Work:
+        experiment = self.config["experiments"][names["experiment"]]
+        task = self.config["tasks"][experiment["task"]]
+        baseline = self.config["baselines"][experiment["baseline"]]
+        id, model = self._model(baseline["subject"])
+        train, parts = self._part(task["train"]), [self._part(part) for part in task["evaluation"]]
+        limit = experiment["limit"] or float("inf")
+        measured = sum(min(part.examples, limit) * part.tokens for part in parts)
+        sizes = [min(size, train.examples) for size in experiment["sizes"]] + [train.examples]
+        learnt = sum(sizes) * train.tokens * baseline["epochs"]
+        flops = (self._training(baseline) * learnt + READ * measured * len(sizes)) * experiment["runs"]
+        guessed = train.guessed or any(part.guessed for part in parts)
+        return Work("experiments", id, flops * model["parameters"], guessed=guessed)
+
+    def _judge(self, names: Mapping[str, str]) -> Work | None:
+        judge = self.config["judges"][names["judge"]]
+        client = self.config["clients"].get(judge.get("client"), {})
+        if client.get("provider") != "local":
+            return None
+        id, model = self._model(client["subject"])
+        size = self.size(names["dataset"])
+        each = READ * model["parameters"] * size.examples / self._shards(names["dataset"])
+        return Work("verdicts", id, each * size.tokens, each * judge["max_tokens"], size.guessed)
+
+    _label = _judge
+
+    def _part(self, part: str) -> Size:
+        return self.size(dataset_of(part), split_of(part))
+
+    def _training(self, baseline: Mapping[str, Any]) -> int:
+        return TRAIN if baseline["lora"] is None else TRAIN_ADAPTER
+
+
+def lines(found: Sequence[Hours], estimates: Estimates) -> list[str]:
+    """The hours as a table, and what its numbers rest on."""
+    headings = ("stage", "model", "jobs", "PFLOPs", "GPU-hours")
+    total = Hours(
+        "all", "", *(sum(getattr(each, key) for each in found) for key in ("jobs", "flops", "hours", "guessed"))
+    )
+    rows = [
+        (each.stage, each.subject, f"{each.jobs:,}", f"{each.flops / 1e15:,.1f}", f"{each.hours:,.2f}")
+        for each in [*found, total]
+    ]
+    widths = [max(len(row[i]) for row in [headings, *rows]) for i in range(len(headings))]
+    table = []
+    for row in [headings, *rows]:
+        placed = [
+            text.ljust(w) if i < 2 else text.rjust(w) for i, (text, w) in enumerate(zip(row, widths, strict=True))
+        ]
+        table.append("  ".join(placed).rstrip())
+    notes = [
+        f"GPU-hours: an estimate from parameters and tokens, at {estimates.mfu:.0%} of {estimates.tflops:g} TFLOP/s "
+        f"for reading and training and {estimates.decode_mfu:.0%} for writing, new tokens at their most; all set by "
+        "run.estimates. Jobs whose files are made already are counted too; loading models is not."
+    ]
+    if total.guessed:
+        notes.append(
+            f"{total.guessed:,} jobs are about datasets that are not made yet: run.estimates says how many examples "
+            "and tokens they are taken to have."
+        )
+    return [*table, "", *notes]
+
+
+def planned_work(jobs: Iterable[Any], planner: Planner) -> list[Work]:
+    """The work of a graph's jobs that run a model."""
+    found = (planner.work(job.rule.name, dict(job.wildcards.items())) for job in jobs)
+    return [work for work in found if work is not None]
