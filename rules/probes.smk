@@ -52,7 +52,7 @@ rule train_probe:
 rule select_probe:
     input:
         probes=lambda wildcards: collect(
-            "results/scores/{task}/train/{probe}.parquet", task=wildcards.task, probe=task_of(wildcards)["probes"]
+            "results/scores/{task}/train/{probe}.parquet", task=wildcards.task, probe=trained_of(task_of(wildcards))
         ),
         baselines=lambda wildcards: collect(
             "results/scores/{task}/train/{baseline}.parquet",

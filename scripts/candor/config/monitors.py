@@ -1,0 +1,133 @@
+"""Cross checks of monitors: what tasks and experiments name, and whether it is of use to them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from candor.baselines.prompts import PromptError, read_prompt
+from candor.config.baselines import TEXT_KINDS, Finetuned, Prompted
+from candor.config.experiments import (
+    ON_SCORES,
+    SELECTED,
+    Calibration,
+    Cascade,
+    DataEfficiency,
+    DevSplit,
+    Experiment,
+    FinetunedEfficiency,
+    LengthBins,
+    TokenScores,
+)
+from candor.config.probes import STORED_MEAN_FAMILIES, Perplexity
+from candor.config.tasks import Task
+
+if TYPE_CHECKING:
+    from candor.config.study import Study
+
+PROMPTS = Path("resources/prompted")
+"""Where a prompted baseline's templates lie, from the project's root."""
+
+
+def unfit_monitors(study: "Study") -> Iterator[str]:
+    """Sentences about tasks and experiments whose monitors cannot do what is asked of them."""
+    for id, task in study.tasks.items():
+        yield from _unfit_in_task(study, id, task)
+        for key in ("probes", "controls"):
+            for name in getattr(task, key):
+                yield from (f"tasks.{id}.{key} names {name!r}{why}" for why in _unfit_capture(study, task, name))
+    for id, baseline in study.baselines.items():
+        for template in baseline.templates if isinstance(baseline, Prompted) else []:
+            try:
+                read_prompt(PROMPTS / f"{template}.txt")
+            except PromptError as error:
+                yield f"baselines.{id}.templates: {error}"
+    for id, experiment in study.experiments.items():
+        if hasattr(experiment, "task"):
+            for key, name, known, what in _named(study, experiment):
+                if name not in known:
+                    yield (
+                        f"experiments.{id}.{key} names {name!r}, which is no {what} of task {experiment.task!r}: "
+                        f"{', '.join(known) or 'it has none'}."
+                    )
+
+
+def _unfit_in_task(study: "Study", id: str, task: Task) -> Iterator[str]:
+    for name in sorted(set(task.probes) & set(task.controls)):
+        yield f"tasks.{id}.controls names {name!r}, which is selected from as one of its probes; name it once."
+    kinds = [study.baselines[name].kind for name in task.baselines]
+    if kinds and kinds[0] not in TEXT_KINDS:
+        yield (
+            f"tasks.{id}.baselines names {task.baselines[0]!r} of kind {kinds[0]} first; monitors are compared with "
+            f"the first one, so name one that reads words: {', '.join(TEXT_KINDS)}."
+        )
+    if len(set(task.baselines)) < len(task.baselines):
+        yield f"tasks.{id}.baselines names a baseline twice; name each once."
+    for name in task.baselines:
+        baseline = study.baselines[name]
+        if isinstance(baseline, Prompted) and len(task.classes) > 2:
+            yield (
+                f"tasks.{id}.baselines names {name!r}, which tells two classes apart, and the task has "
+                f"{len(task.classes)}; leave it out."
+            )
+        if isinstance(baseline, Finetuned) and baseline.lora is not None:
+            blocks = study.models[baseline.subject].blocks
+            for layer in baseline.lora.layers or []:
+                if layer >= blocks:
+                    yield (
+                        f"baselines.{name}.lora.layers names block {layer}, but {baseline.subject} has {blocks} "
+                        f"blocks, 0 to {blocks - 1}."
+                    )
+
+
+def _unfit_capture(study: "Study", task: Task, name: str) -> Iterator[str]:
+    """What a probe reads that the task's capture does not store."""
+    probe, capture = study.probes[name], study.captures[task.capture]
+    if isinstance(probe, Perplexity):
+        if not capture.log_probs:
+            yield f", which reads how likely each token is, but capture {task.capture!r} does not store `log_probs`."
+        return
+    by_mean = probe.family in STORED_MEAN_FAMILIES and probe.roles is None
+    if capture.store in ("positions", "spans") or (capture.store == "mean" and not by_mean):
+        read = "the mean over all tokens" if by_mean else "every token"
+        yield f" of family {probe.family}, which reads {read}, but capture {task.capture!r} stores {capture.store}."
+        return
+    blocks = study.models[study.base(capture.subject)].blocks
+    stored = [*capture.stored_layers(blocks), *(capture.means(blocks) if by_mean else [])]
+    for layer in sorted(set(probe.layers or []) - set(stored)):
+        yield f", which is trained on block {layer}, of which capture {task.capture!r} does not store what it reads."
+
+
+def _named(study: "Study", experiment: Experiment) -> Iterator[tuple[str, str, list[str], str]]:
+    """Key, name, what may stand there, and what that is, of all monitors and parts an experiment names."""
+    task = study.tasks[experiment.task]  # type: ignore[union-attr]  # of those that are on a task
+    trained, monitors = task.trained, [*task.trained, *task.baselines]
+    if isinstance(experiment, DataEfficiency):
+        for name in experiment.probes:
+            yield "probes", name, trained, "probe"
+    if isinstance(experiment, FinetunedEfficiency):
+        tuned = [name for name in task.baselines if study.baselines[name].kind == "finetuned"]
+        yield "baseline", experiment.baseline, tuned, "finetuned baseline"
+    if isinstance(experiment, DevSplit):
+        yield "probe", experiment.probe, trained, "probe"
+        for part in experiment.development:
+            yield "development", part, task.evaluation, "evaluation set"
+    if isinstance(experiment, TokenScores):
+        yield "probe", experiment.probe, [SELECTED, *trained], "probe"
+        yield "part", experiment.part, task.evaluation, "evaluation set"
+    if isinstance(experiment, Cascade):
+        for name, stages in experiment.cascades.items():
+            for key in ("cheap", "expensive"):
+                yield f"cascades.{name}.{key}", getattr(stages, key), [SELECTED, *monitors], "monitor"
+    if isinstance(experiment, Calibration | LengthBins):
+        for name in experiment.monitors:
+            yield "monitors", name, [SELECTED, *monitors], "monitor"
+
+
+def named_monitors(experiment: Experiment) -> list[str]:
+    """The monitors whose scores an experiment on scores reads, each once, in order."""
+    assert isinstance(experiment, ON_SCORES)
+    if isinstance(experiment, Cascade):
+        names = [name for stages in experiment.cascades.values() for name in (stages.cheap, stages.expensive)]
+    else:
+        names = list(experiment.monitors)
+    return list(dict.fromkeys(names))
