@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from benchmarks import resources
-from candor.config.baselines import Baseline
+from candor.config.baselines import Tfidf
 from candor.data.building import normalised
 
 LANGUAGES = {"English": 240, "German": 60, "French": 60, "Spanish": 60}
@@ -240,7 +240,7 @@ class TestCode:
 
 class TestWordsAlone:
     def test_the_measured_baseline_is_that_of_the_study(self) -> None:
-        assert Baseline(kind="tfidf") == resources.BASELINE
+        assert Tfidf(kind="tfidf") == resources.BASELINE
         assert resources.TASK.get("folds", 5) == resources.N_FOLDS
 
     def test_they_do_not_tell_the_stakes_of_a_prompt(self) -> None:
