@@ -26,7 +26,8 @@ import yaml
 from candor.baselines import text
 from candor.config.baselines import Tfidf
 from candor.data.examples import RawRow
-from candor.data.leakage import Comparison, compare, user_text
+from candor.data.leakage import Comparison, compare
+from candor.data.similarity import user_text
 from candor.metrics import intervals, points
 
 ROOT = Path(__file__).parents[1]

@@ -95,9 +95,9 @@ def test_what_does_not_change_a_reply_is_not_tracked() -> None:
         assert tracked(parsed(**{"service": "mine", **change})) != tracked(one)
 
 
-def test_of_a_local_client_the_subject_is_tracked() -> None:
+def test_of_a_local_client_the_subject_and_its_batches_are_tracked() -> None:
     local = parsed_local("smollm2")
-    assert tracked(local) == {"provider": "local", "subject": "smollm2"}
+    assert tracked(local) == {"provider": "local", "subject": "smollm2", "batch_size": "auto"}
 
 
 def parsed_local(subject: str) -> Local:

@@ -15,18 +15,8 @@ from candor.config.datasets import Dataset
 from candor.config.sources import LocalSource
 from candor.data.building import build
 from candor.data.examples import RawRow
-from candor.data.leakage import (
-    NUM_PERM,
-    LeakageError,
-    Tolerance,
-    bands,
-    check_dataset,
-    check_parts,
-    compare,
-    jaccard,
-    shingles,
-    user_text,
-)
+from candor.data.leakage import LeakageError, Tolerance, check_dataset, check_parts, compare
+from candor.data.similarity import NUM_PERM, bands, jaccard, shingles, user_text
 from candor.schemas.dataset import DATASET
 from candor.sources import fetch
 

@@ -547,7 +547,7 @@ EDITS: dict[str, tuple[str, str, str, set[str]]] = {
     # the config: experiments and figures
     "an experiment's attributes": (CONFIG, "attributes: [topic, style]", "attributes: [style]", TRANSFER),
     "a figure's title": (CONFIG, "title: ROC curves", "title: Curves", figures("roc")),
-    "a figure less": (CONFIG, "figures: [comparison, roc,", "figures: [comparison,", MANIFEST),
+    "a figure less": (CONFIG, "[comparison, roc, layers,", "[comparison, layers,", MANIFEST),
     "a figure of another task": (CONFIG, "words, variations,", "words, variations, plain,", QUICK),
     # code and shipped files
     "the figures' style": ("resources/figures/style.mplstyle", "font.size: 8", "font.size: 9", DRAWN),
@@ -582,7 +582,7 @@ EDITS: dict[str, tuple[str, str, str, set[str]]] = {
     ),
     "code: models": (f"{CODE}/models.py", "CONVERSION = 2", "CONVERSION = 3", MODEL),
     "code: extraction": (f"{CODE}/activations/extraction.py", "[:24]", "[:25]", EXTRACTED | EXTRACTED_SPANS),
-    "code: finetuning": (f"{CODE}/adapters/training.py", "import ", "import this\nimport ", ADAPTED),
+    "code: finetuning": (f"{CODE}/adapters/training.py", "import ", "import this\nimport ", ADAPTED | TUNED),
     "code: generation": (f"{CODE}/generations/job.py", "import ", "import this\nimport ", GENERATED),
     "code: one judge": (
         f"{CODE}/judges/support.py",
@@ -694,7 +694,12 @@ EDITS: dict[str, tuple[str, str, str, set[str]]] = {
         TEXT | SELECTED | SWEEP | PROBED | TEXT_TOO | SELECTED_TOO,
     ),
     "code: selection": (f"{CODE}/probes/selection.py", "ddof=1", "ddof=0", SELECTED | SWEEP | PROBED | SELECTED_TOO),
-    "code: metrics": (f"{CODE}/metrics/measuring.py", "import ", "import this\nimport ", MEASURED | WATCHED),
+    "code: metrics": (
+        f"{CODE}/metrics/measuring.py",
+        "import ",
+        "import this\nimport ",
+        MEASURED | WATCHED | ROUTED | SURE | LENGTHS,
+    ),
     "code: one experiment": (f"{CODE}/experiments/layer_sweep.py", '"auroc", "accuracy"', '"accuracy", "auroc"', SWEEP),
     "code: one figure": (f"{CODE}/figures/plots/roc.py", "import ", "import this\nimport ", figures("roc")),
     "code: all figures": (f"{CODE}/figures/saving.py", "import ", "import this\nimport ", DRAWN),

@@ -121,7 +121,10 @@ class DevSplit(Section):
 
     kind: Literal["dev_split"] = Field(description="A probe that also learns from development examples.")
     task: Id = Field(description="Id of the task.")
-    probe: Id = Field(description="Id of a probe of the task, at its selected layer; each run starts from it.")
+    probe: Id = Field(
+        SELECTED,
+        description="Id of a probe of the task, at its selected layer, or `selected`; each run starts from it.",
+    )
     development: dict[Part, Part | None] = Field(
         min_length=1,
         description="Evaluation part -> its development part; null: half of its own groups, kept out of its test half.",

@@ -108,7 +108,7 @@ def _named(study: "Study", experiment: Experiment) -> Iterator[tuple[str, str, l
         tuned = [name for name in task.baselines if study.baselines[name].kind == "finetuned"]
         yield "baseline", experiment.baseline, tuned, "finetuned baseline"
     if isinstance(experiment, DevSplit):
-        yield "probe", experiment.probe, trained, "probe"
+        yield "probe", experiment.probe, [SELECTED, *trained], "probe"
         for part in experiment.development:
             yield "development", part, task.evaluation, "evaluation set"
     if isinstance(experiment, TokenScores):

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from candor.config.datasets import Recipe, Split
 from candor.data.examples import Example, RawRow, Reported, RowError, shuffled
-from candor.data.leakage import near_any, user_text
+from candor.data.similarity import near_any, user_text
 from candor.errors import CandorError
 
 
