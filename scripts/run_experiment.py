@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--activations", type=Path, nargs="+", required=True)
     parser.add_argument("--selection", type=Path, nargs="?", help="for kinds that read a selected layer")
     parser.add_argument(
-        "--baseline-scores", type=Path, nargs="*", default=[], help="in the order of the task's baselines"
+        "--baseline-scores", type=Path, nargs="*", default=[], help="of the task's first baseline, if it has any"
     )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--output", type=Path, required=True)
@@ -46,7 +46,7 @@ def main() -> None:
         probe=TypeAdapter(Probe).validate_python(args.spec["probes"]),
         train=read_part(task.train, args.data, args.activations),
         selection=tables.read_json(args.selection) if args.selection else None,
-        baselines={id: tables.read(path, SCORE) for id, path in zip(task.baselines, args.baseline_scores, strict=True)},
+        baselines=dict(zip(task.baselines, (tables.read(path, SCORE) for path in args.baseline_scores), strict=False)),
         progress=lambda name, total, unit: Progress(name, total, unit, args.progress),
     )
     rows = importlib.import_module(f"candor.experiments.{experiment.kind}").run(context)
