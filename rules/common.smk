@@ -15,7 +15,7 @@ from candor.config.clients import TRACKED
 from candor.config.datasets import Recipe
 from candor.config.files import refuse_duplicate_keys
 from candor.config.study import Study
-from candor.config.tasks import Contest, CrossValidation, Learning, Measurement, Bootstrapped, Training, dataset_of
+from candor.config.tasks import Bootstrapped, Contest, Learning, Measurement, Training, dataset_of
 from candor.errors import CandorError
 from candor.run import Run
 from candor.sources import local_files

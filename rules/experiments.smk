@@ -10,7 +10,7 @@ rule run_experiment:
         data=lambda wildcards: data_of(task_of(wildcards)["train"]),
         activations=lambda wildcards: activations_of(task_of(wildcards)["capture"], task_of(wildcards)["train"]),
         selection=experiment_selection,
-        baselines=text_scores,
+        text=text_scores,
     output:
         table="results/experiments/{experiment}.parquet",
     log:
@@ -28,7 +28,7 @@ rule run_experiment:
     params:
         spec=spec(
             "experiments/{experiment}",
-            lambda wildcards: only(f"tasks/{task_id(wildcards)}", CrossValidation),
+            lambda wildcards: only(f"tasks/{task_id(wildcards)}", Bootstrapped),
             lambda wildcards: f"probes/{config['experiments'][wildcards.experiment]['probe']}",
         ),
         script=script("run_experiment.py", experiment_modules),
@@ -41,7 +41,7 @@ rule run_experiment:
             --data {input.data:q} \
             --activations {input.activations:q} \
             --selection {input.selection:q} \
-            --baseline-scores {input.baselines:q} \
+            --text-scores {input.text:q} \
             --threads {threads} \
             --output {output.table:q} \
             --progress 3 \

@@ -16,7 +16,7 @@ from torch import Tensor
 from candor import tables
 from candor.config.experiments import LayerSweep, VariationTransfer
 from candor.config.probes import Probe
-from candor.config.tasks import CrossValidation
+from candor.config.tasks import Bootstrapped
 from candor.errors import CandorError
 from candor.experiments import layer_sweep, variation_transfer
 from candor.experiments.context import Context, Examples, measured, out_of_fold
@@ -28,7 +28,7 @@ from candor.scores import score_table
 from tests.small_parts import CLASSES, pair_rows, planted, row, write_part
 
 WIDTH, PAIRS, DRAWS = 6, 50, 200
-TASK = CrossValidation(classes=CLASSES, train="pairs@train", control="calm@test", folds=4, bootstrap=DRAWS)
+TASK = Bootstrapped(classes=CLASSES, train="pairs@train", control="calm@test", folds=4, bootstrap=DRAWS)
 LOGISTIC = {"family": "logistic", "c": 0.1}
 
 
@@ -48,7 +48,7 @@ def context_of(
     probe: dict[str, Any] = LOGISTIC,
     attributes: list[str] | None = None,
     layer: int = 2,
-    baselines: dict[str, pa.Table] | None = None,
+    text: pa.Table | None = None,
 ) -> Context:
     if attributes is None:
         experiment: Any = LayerSweep(kind="layer_sweep", task="stakes", probe="probe")
@@ -61,7 +61,7 @@ def context_of(
         probe=TypeAdapter(Probe).validate_python(probe),
         train=train,
         selection={"probes": {"probe": {"layer": layer}}},
-        baselines=baselines or {},
+        text=text,
         progress=lambda name, total, unit: Quiet(total),
     )
 
@@ -151,11 +151,11 @@ def test_the_text_baselines_out_of_fold_scores_stand_beside_the_layers(tmp_path:
     rows = part.rows[::-1]  # in another order than the activations
     truth = np.array([each["label"] == "high" for each in rows])
     scores = truth + np.random.default_rng(0).normal(size=len(rows))
-    own = score_table(rows, "pairs@train", CLASSES, "tfidf", scores[:, None], folds=np.arange(len(rows)) % 4)
-    control = score_table(rows, "calm@test", CLASSES, "tfidf", -scores[:, None])
-    found = layer_sweep.run(context_of(part, baselines={"tfidf": pa.concat_tables([own, control])}))
+    own = score_table(rows, "pairs@train", CLASSES, "words", scores[:, None], folds=np.arange(len(rows)) % 4)
+    control = score_table(rows, "calm@test", CLASSES, "words", -scores[:, None])
+    found = layer_sweep.run(context_of(part, text=pa.concat_tables([own, control])))
     check(tmp_path, found)
-    [text] = by(found, family="tfidf", metric="auroc")
+    [text] = by(found, family="words", metric="auroc")
     assert text["value"] == pytest.approx(roc_auc_score(truth, scores))
     assert text["layer"] is None and not text["chosen"] and text["low"] < text["value"] < text["high"]
 

@@ -319,6 +319,16 @@ EDITS: dict[str, tuple[str, str, str, set[str]]] = {
         GATES_OF_PAIRS,
     ),
     # the config: monitors
+    "a baseline more": (
+        CONFIG,
+        "baselines: [tfidf]",
+        "baselines: [tfidf, rating]",
+        # the layer sweep stands beside the first baseline alone
+        {"score_judge_on_control stakes rating", "label words pairs 000-of-001"}
+        | {f"score_judge stakes {part} rating" for part in ("pairs@test", "dialogues@test")}
+        | SELECTED
+        | LABELS,
+    ),
     "one control's regularisation": (CONFIG, "c: 0.1,", "c: 0.2,", {"train_probe watch top"} | SELECTED_TOO),
     "a control less": (CONFIG, "controls: [top, perplexity]", "controls: [top]", SELECTED_TOO | figures("wordings")),
     "a template less": (CONFIG, "[default, single_word]", "[default]", PROMPTED),

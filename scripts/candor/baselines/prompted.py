@@ -6,6 +6,7 @@ probability = softmax of the two. Of several prompts the one is used whose AUROC
 
 from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -132,7 +133,7 @@ def drawn(
     """At most `limit` rows of the classes, whole groups, balanced, in the order of the part."""
     of_classes = [row for row in rows if row["label"] in classes]
     order = balanced_order([row["group_id"] for row in of_classes], [row["label"] for row in of_classes], seed)
-    found = [of_classes[i] for i in first_groups(order, limit)]
+    found = [of_classes[i] for i in sorted(chain(*first_groups(order, limit)))]
     if not found:
         raise PromptError(
             f"`limit: {limit}` leaves none of {len(of_classes)} labelled training examples, since groups are taken "

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from candor.baselines.prompts import PromptError, read_prompt
 from candor.config.baselines import TEXT_KINDS, Finetuned, Prompted
 from candor.config.experiments import (
-    ON_SCORES,
     SELECTED,
     Calibration,
     Cascade,
@@ -121,13 +120,3 @@ def _named(study: "Study", experiment: Experiment) -> Iterator[tuple[str, str, l
     if isinstance(experiment, Calibration | LengthBins):
         for name in experiment.monitors:
             yield "monitors", name, [SELECTED, *monitors], "monitor"
-
-
-def named_monitors(experiment: Experiment) -> list[str]:
-    """The monitors whose scores an experiment on scores reads, each once, in order."""
-    assert isinstance(experiment, ON_SCORES)
-    if isinstance(experiment, Cascade):
-        names = [name for stages in experiment.cascades.values() for name in (stages.cheap, stages.expensive)]
-    else:
-        names = list(experiment.monitors)
-    return list(dict.fromkeys(names))

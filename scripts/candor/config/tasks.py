@@ -10,9 +10,6 @@ Part = Annotated[str, StringConstraints(pattern=rf"^{ID_PATTERN}@(train|validati
 """One split of one dataset, `dataset@split`; also a name in paths, since ids have no @."""
 
 
-Baselines = Annotated[list[Id], Field(description="Ids of the baselines.")]
-
-
 class Learning(Section):
     """What every monitor learns from. A task is put together of parts, so that a job sees only what it uses."""
 
@@ -44,7 +41,7 @@ class Contest(Training):
     controls: list[Id] = Field(
         [], description="Ids of probes that are measured beside the others and never selected: what should tell little."
     )
-    baselines: Baselines = Field([])
+    baselines: list[Id] = Field([], description="Ids of the baselines; all monitors are compared with the first.")
 
     @property
     def trained(self) -> list[str]:
@@ -58,13 +55,7 @@ class Bootstrapped(Learning):
     bootstrap: PositiveInt = Field(2000, description="Draws of the bootstrap.")
 
 
-class CrossValidation(Bootstrapped):
-    """What experiments measure, on the training examples alone, beside the task's first baseline."""
-
-    baselines: Baselines = Field([])
-
-
-class Measurement(Contest, CrossValidation):
+class Measurement(Contest, Bootstrapped):
     """What is measured on evaluation sets."""
 
     evaluation: list[Part] = Field(min_length=1, description="Examples that the monitors are measured on.")

@@ -1,50 +1,49 @@
 """Draws of whole groups: nested, so that a smaller draw is part of a larger one, and balanced by class."""
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
+from itertools import accumulate
 
 from candor.data.examples import shuffled
 
 
-def balanced_order(groups: Sequence[str], labels: Sequence[str], seed: int) -> list[list[int]]:
+def balanced_order(groups: Sequence[str], labels: Sequence[Hashable], seed: int) -> list[list[int]]:
     """The examples of each group, by index, the groups in an order whose every start has its classes in balance.
 
-    The order depends on the seed and the groups' names alone. A group that would bring the classes further apart than
-    one group can waits until others have made up for it; what can never be made up for comes last.
+    Of the groups that bring the classes' counts nearest to one another, the first in a shuffled order comes next, which
+    depends on the seed and the groups' names alone. So pairs stand in that order, and single examples alternate between
+    classes for as long as there are some of each.
     """
     members: dict[str, list[int]] = {}
     for i, group in enumerate(groups):
         members.setdefault(group, []).append(i)
-    classes = sorted(set(labels))
-    own = {group: Counter(labels[i] for i in inside) for group, inside in members.items()}
-    total: Counter[str] = Counter()
-    order: list[list[int]] = []
-    waiting: list[str] = []
+    classes = sorted(set(labels), key=str)
+    place: dict[str, int] = {}
+    waiting: dict[tuple[int, ...], list[str]] = {}  # by how many of each class a group holds; the next one last
+    for rank, group in enumerate(shuffled(members, seed)):
+        place[group] = rank
+        own = [labels[i] for i in members[group]]
+        waiting.setdefault(tuple(own.count(name) for name in classes), []).append(group)
+    for queue in waiting.values():
+        queue.reverse()
+    total = [0] * len(classes)
 
-    def apart(counts: Counter[str]) -> int:
-        return max(counts[name] for name in classes) - min(counts[name] for name in classes)
+    def apart(counts: tuple[int, ...]) -> tuple[int, int]:
+        after = [have + more for have, more in zip(total, counts, strict=True)]
+        return max(after) - min(after), place[waiting[counts][-1]]
 
-    def take(group: str) -> bool:
-        fits = apart(total + own[group]) <= max(apart(total), apart(own[group]))
-        if fits:
-            total.update(own[group])
-            order.append(members[group])
-        return fits
-
-    for group in shuffled(groups, seed):
-        if not take(group):
-            waiting.append(group)
-            continue
-        while (found := next((each for each in waiting if take(each)), None)) is not None:
-            waiting.remove(found)
-    return order + [members[group] for group in waiting]
+    order = []
+    while waiting:
+        counts = min(waiting, key=apart)
+        order.append(members[waiting[counts].pop()])
+        total = [have + more for have, more in zip(total, counts, strict=True)]
+        if not waiting[counts]:
+            del waiting[counts]
+    return order
 
 
-def first_groups(order: Sequence[Sequence[int]], limit: int | None) -> list[int]:
-    """The examples of as many groups from the start as hold at most `limit`, in ascending order; None: of all."""
-    found: list[int] = []
-    for inside in order:
-        if limit is not None and len(found) + len(inside) > limit:
-            break
-        found += inside
-    return sorted(found)
+def first_groups(order: Sequence[list[int]], limit: int | None) -> list[list[int]]:
+    """As many groups from the start as hold at most `limit` examples; None: all."""
+    if limit is None:
+        return list(order)
+    held = accumulate(map(len, order))
+    return [inside for inside, count in zip(order, held, strict=True) if count <= limit]

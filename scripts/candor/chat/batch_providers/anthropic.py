@@ -3,14 +3,14 @@
 The service lists its batches without any mark of their makers, so one whose id was lost is known by its results alone.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import anthropic
 import httpx2
 
-from candor.chat.batch_providers.endpoint import CANCELLED, EXPIRED, Ends, Standing, decoded, lines
+from candor.chat.batch_providers.endpoint import CANCELLED, EXPIRED, Ends, Standing, decoded, lines, listed
 from candor.chat.failures import Failure, malformed, of_status, words_of
 from candor.chat.providers.sending import answered
 
@@ -18,7 +18,6 @@ PATH = "/v1/messages/batches"
 MARKED = False
 MOST_ROWS, MOST_BYTES = 100_000, 240_000_000
 """What a batch may hold; the service's own limit is 256 MB."""
-PAGE = 100
 STATUSES = {
     "invalid_request_error": 400,
     "authentication_error": 401,
@@ -47,23 +46,11 @@ async def look(sdk: anthropic.AsyncAnthropic, id: str) -> Standing | Failure:
 
 async def recent(sdk: anthropic.AsyncAnthropic, since: float) -> list[Standing] | Failure:
     """The batches made since a time, the newest first."""
-    found: list[Standing] = []
-    params: dict[str, object] = {"limit": PAGE}
-    while True:
-        asking = sdk.get(PATH, cast_to=httpx2.Response, options={"params": params})
-        page = decoded(await answered(anthropic, asking))
-        if isinstance(page, Failure):
-            return page
-        for each in page.get("data") or []:
-            standing = _standing(each)
-            if isinstance(standing, Failure):
-                return standing
-            if standing.made < since:
-                return found
-            found.append(standing)
-        if not page.get("has_more") or not found:
-            return found
-        params["after_id"] = found[-1].id
+
+    def page(params: dict[str, object]) -> Awaitable[httpx2.Response | Failure]:
+        return answered(anthropic, sdk.get(PATH, cast_to=httpx2.Response, options={"params": params}))
+
+    return await listed(page, _standing, "after_id", since)
 
 
 async def results(sdk: anthropic.AsyncAnthropic, standing: Standing) -> Ends | Failure:

@@ -1,7 +1,7 @@
 """What a batch endpoint says, whoever's it is."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
 
 import httpx2
@@ -27,6 +27,8 @@ class Standing(NamedTuple):
     refused: Failure | None = None
 
 
+PAGE = 100
+"""Batches that are listed at a time."""
 Ends = dict[str, Mapping[str, Any] | Failure]
 """What became of the requests of a batch, by custom id: the JSON of a live answer, or what went wrong."""
 EXPIRED = Failure("the batch expired before this request's turn", heals=True)
@@ -36,6 +38,31 @@ CANCELLED = Failure("its batch was cancelled", stop="run again to ask for the re
 def perhaps_made(failure: Failure) -> bool:
     """Whether a batch may have been made, although the answer to its maker does not say so."""
     return failure.heals and (failure.billed or failure.remark.startswith("HTTP 5"))
+
+
+async def listed(
+    page: Callable[[dict[str, object]], Awaitable[httpx2.Response | Failure]],
+    standing_of: Callable[[Mapping[str, Any]], Standing | Failure],
+    cursor: str,
+    since: float,
+) -> list[Standing] | Failure:
+    """The batches made since a time, the newest first; `page` asks for one page, from the batch that `cursor` names."""
+    found: list[Standing] = []
+    params: dict[str, object] = {"limit": PAGE}
+    while True:
+        answer = decoded(await page(params))
+        if isinstance(answer, Failure):
+            return answer
+        for each in answer.get("data") or []:
+            standing = standing_of(each)
+            if isinstance(standing, Failure):
+                return standing
+            if standing.made < since:
+                return found
+            found.append(standing)
+        if not answer.get("has_more") or not found:
+            return found
+        params[cursor] = found[-1].id
 
 
 def decoded(answer: httpx2.Response | Failure) -> Mapping[str, Any] | Failure:

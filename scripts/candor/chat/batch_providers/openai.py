@@ -4,13 +4,13 @@ The batch carries its mark as metadata, by which it is known again when its id w
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any
 
 import httpx2
 import openai
 
-from candor.chat.batch_providers.endpoint import CANCELLED, EXPIRED, Ends, Standing, decoded, lines
+from candor.chat.batch_providers.endpoint import CANCELLED, EXPIRED, Ends, Standing, decoded, lines, listed
 from candor.chat.failures import Failure, malformed, of_status, words_of
 from candor.chat.providers.sending import answered
 
@@ -21,7 +21,6 @@ MARK = "candor"
 """The key of the metadata that holds the mark."""
 MOST_ROWS, MOST_BYTES = 50_000, 190_000_000
 """What a batch may hold; the service's own limit is 200 MB."""
-PAGE = 100
 ENDED = ("completed", "expired", "cancelled", "failed")
 LATER = ("token_limit_exceeded", "rate_limit")
 """Codes of batches that are refused for now, since too much is waiting already."""
@@ -61,22 +60,11 @@ async def look(sdk: openai.AsyncOpenAI, id: str) -> Standing | Failure:
 
 async def recent(sdk: openai.AsyncOpenAI, since: float) -> list[Standing] | Failure:
     """The batches made since a time, the newest first."""
-    found: list[Standing] = []
-    params: dict[str, object] = {"limit": PAGE}
-    while True:
-        page = decoded(await answered(openai, sdk.get(PATH, cast_to=httpx2.Response, options={"params": params})))
-        if isinstance(page, Failure):
-            return page
-        for each in page.get("data") or []:
-            standing = _standing(each)
-            if isinstance(standing, Failure):
-                return standing
-            if standing.made < since:
-                return found
-            found.append(standing)
-        if not page.get("has_more") or not found:
-            return found
-        params["after"] = found[-1].id
+
+    def page(params: dict[str, object]) -> Awaitable[httpx2.Response | Failure]:
+        return answered(openai, sdk.get(PATH, cast_to=httpx2.Response, options={"params": params}))
+
+    return await listed(page, _standing, "after", since)
 
 
 async def results(sdk: openai.AsyncOpenAI, standing: Standing) -> Ends | Failure:

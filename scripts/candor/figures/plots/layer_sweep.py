@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 from candor.config.figures import Figure
 from candor.figures import marks, style
 from candor.figures.inputs import Drawn, FigureError, FigureInput, Mark, Row
-from candor.schemas.experiment import SHUFFLED_FAMILY, TEXT_FAMILY
+from candor.schemas.experiment import SHUFFLED_FAMILY
 
 HEIGHT = 2.5  # inches of a panel
 TITLES = {"auroc": "AUROC", "accuracy": "Accuracy"}
@@ -21,7 +21,8 @@ def draw(data: FigureInput, figure: Figure) -> Drawn:
     """A panel per metric; bands are intervals, triangles on the axis the layers of the token capture."""
     rows = data.experiment or []
     metrics = [metric for metric in TITLES if any(row["metric"] == metric for row in rows)]
-    families = sorted({row["family"] for row in rows} - {TEXT_FAMILY, SHUFFLED_FAMILY})
+    texts = sorted({row["family"] for row in rows if row["layer"] is None})
+    families = sorted({row["family"] for row in rows} - {*texts, SHUFFLED_FAMILY})
     layers = sorted({row["layer"] for row in rows if row["layer"] is not None})
     if not metrics or len(families) != 1 or not layers:
         raise FigureError(
@@ -29,7 +30,7 @@ def draw(data: FigureInput, figure: Figure) -> Drawn:
         )
     lines = {
         families[0]: (style.HEADLINE, families[0]),
-        TEXT_FAMILY: (style.TEXT, f"text ({TEXT_FAMILY})"),
+        **{text: (style.TEXT, f"text ({text})") for text in texts},
         SHUFFLED_FAMILY: (style.CONTROL, "shuffled labels"),
     }
     picture = style.page(style.FULL, HEIGHT, figure.title, _notes(data, rows, families[0]))

@@ -2,7 +2,6 @@
 
 import ast
 import re
-from collections.abc import Sequence
 
 USUAL = {
     "Path": "pathlib.Path",
@@ -74,8 +73,3 @@ MODULES = frozenset(
     "jsonpickle dill joblib cgi operator urllib itertools".split()
 )
 """Modules that snippets often use without importing them."""
-
-
-def has_words(identifier: str, wanted: Sequence[str]) -> bool:
-    """Whether one of some words is in an identifier."""
-    return not set(words(identifier)).isdisjoint(wanted)

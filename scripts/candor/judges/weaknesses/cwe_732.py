@@ -10,7 +10,6 @@ from candor.judges.flow.values import Value
 from candor.judges.weaknesses.program import Finding, Program, finding
 
 WRITE_BY_OTHERS = 0o022
-READ_BY_OTHERS = 0o004
 ALL_FOR_OTHERS = 0o007
 PRIVATE = frozenset(
     "secret secrets key keys keyfile keypair token tokens password passwords passwd pwd passphrase credential "
