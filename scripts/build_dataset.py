@@ -14,16 +14,19 @@ import pyarrow as pa
 from candor import provenance, tables
 from candor.command import Command
 from candor.config.datasets import Recipe
+from candor.config.origins import grader_of
 from candor.data.building import (
     DatasetError,
     build,
     example_rows,
     examples_of,
     generation_rows,
+    grade_rows,
     label_rows,
     source_rows,
 )
 from candor.data.examples import Example, RawRow
+from candor.data.parts import texts_of
 from candor.errors import speak
 from candor.schemas.dataset import DATASET
 from candor.schemas.generation import GENERATION
@@ -53,6 +56,8 @@ def main() -> None:
         "steps": built.steps,
     }
     inputs = [*args.origin, *([args.examples] if args.examples else []), *args.also, *args.exclude]
+    if dataset.relabels and args.examples:
+        counts["relabels"] = texts_of(args.examples, dataset.relabels)._asdict()
     made = provenance.record(__file__, args.code, args.spec, inputs, [], **counts)
     tables.write(args.output, [example.row() for example in built.examples], DATASET, made)
     print(f"{args.output}: {counts}", file=sys.stderr)
@@ -65,7 +70,8 @@ def _rows(origin: str, paths: list[Path], examples: Path | None) -> list[RawRow]
         return example_rows(tables.read(paths[0], DATASET))
     if origin.startswith("labels/"):
         labels = pa.concat_tables([tables.read(path, VERDICT) for path in paths])
-        return label_rows(labels, tables.read(examples, DATASET))
+        rows = grade_rows if grader_of(origin) else label_rows
+        return rows(labels, tables.read(examples, DATASET))
     generations = pa.concat_tables([tables.read(path, GENERATION) for path in paths])
     return generation_rows(generations, tables.read(examples, DATASET))
 

@@ -4,6 +4,8 @@ python scripts/compare_judges.py --spec '{"panels": {"texts": "datasets/D", "gol
     --data D.parquet --verdicts LABELS.parquet … --output A.parquet
 python scripts/compare_judges.py --spec '{"panels": {"texts": "generations/SAMPLING/SUBJECT/D", …}}' --panel ID \\
     --data D.parquet --generations G.parquet … --verdicts VERDICTS.parquet … --output A.parquet
+python scripts/compare_judges.py --spec '{"panels": {"texts": "verbalisations/VERBALISER/CAPTURE/D", …}}' --panel ID \\
+    --data D.parquet --verdicts LABELS.parquet … --output A.parquet
 
 Tables of verdicts name their judge, so they may stand in any order, and a judge may have several. A flag without a
 value counts as not given.
@@ -17,7 +19,7 @@ from candor.command import Command
 from candor.config.panels import Panel
 from candor.errors import speak
 from candor.panels.loading import read_texts
-from candor.panels.measuring import METHOD, measure
+from candor.panels.measuring import METHOD, measure, misjudged
 from candor.schemas.agreement import AGREEMENT
 
 
@@ -36,7 +38,7 @@ def main() -> None:
     inputs = [args.data, *args.generations, *args.verdicts]
     made = provenance.record(__file__, args.code, args.spec, inputs, ["scipy"], intervals=METHOD)
     tables.write(args.output, rows, AGREEMENT, made)
-    print(f"{args.output}: {len(rows)} rows", file=sys.stderr)
+    print("\n".join([f"{args.output}: {len(rows)} rows", *misjudged(rows)]), file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from candor.figures import inputs, saving, style
 def main() -> None:
     parser = Command(__doc__)
     parser.add_argument("--style", type=Path, default=Path("resources/figures/style.mplstyle"))
-    for name in ("metrics", "experiment", "selection"):
+    for name in ("metrics", "experiment", "cells", "places", "selection"):
         parser.add_argument(f"--{name}", type=Path, nargs="?")
     several = ("scores", "datasets", "comparisons", "histories", "panels", "curves", "templates", "tokens", "models")
     for name in several:

@@ -29,11 +29,15 @@ from candor.experiments.evaluation_context import EvaluationContext, by_id, read
 from candor.probes.features import read_part
 from candor.probes.files import SavedProbe
 from candor.progress import Progress
+from candor.schemas.cell import CELL
 from candor.schemas.curve import CURVE
 from candor.schemas.token import TOKEN
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+SCHEMAS = {"token_scores": TOKEN, "leave_one_out": CELL}
+"""Tables of the kinds that give no curves."""
 
 
 def main() -> None:
@@ -86,7 +90,7 @@ def main() -> None:
     made = provenance.record(
         __file__, args.code, args.spec, dict.fromkeys(read), ["torch", "scikit-learn"], threads=args.threads
     )
-    tables.write(args.output, rows, TOKEN if experiment.kind == "token_scores" else CURVE, made)
+    tables.write(args.output, rows, SCHEMAS.get(experiment.kind, CURVE), made)
     print(f"{args.output}: {len(rows)} rows", file=sys.stderr)
 
 

@@ -142,8 +142,11 @@ def _parsed(name: str, file: str, content: bytes) -> Iterator[Mapping[str, Any]]
             raise SourceError(f"{name}: not valid JSON ({error})") from None
         for number, row in enumerate(rows if isinstance(rows, list) else [rows], start=1):
             yield _object(f"{name} row {number}", row)
+    elif file.endswith(".txt"):
+        stem = file.removesuffix(".txt")
+        yield from ({"text": line.strip(), "file": stem} for line in io.StringIO(text) if line.strip())
     else:
-        raise SourceError(f"{name}: unknown kind of file; give .parquet, .jsonl, .json or .csv, each also as .gz")
+        raise SourceError(f"{name}: unknown kind of file; give .parquet, .jsonl, .json, .csv or .txt, each also as .gz")
 
 
 def _json_object(where: str, line: str) -> dict[str, Any]:

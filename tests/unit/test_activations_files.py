@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from candor import provenance
-from candor.activations.files import Activations, ActivationsError, Draft, Header
+from candor.activations.files import Activations, ActivationsError, Draft, Header, join
 from candor.errors import CandorError
 
 WIDTH = 6
@@ -113,6 +114,25 @@ def test_chosen_positions_give_no_mean(tmp_path: Path) -> None:
     write(tmp_path / "a.safetensors", replace(HEADER, store="positions"))
     with pytest.raises(ActivationsError, match=r"holds chosen positions, and no mean over tokens of layer 1"):
         Activations([tmp_path / "a.safetensors"]).means(1)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+@pytest.mark.parametrize("cuts", [[0, 5], [0, 1, 2, 5], [0, 3, 5], [0, 2, 4, 5]])
+def test_files_of_consecutive_examples_are_put_together(tmp_path: Path, dtype: str, cuts: list[int]) -> None:
+    whole = replace(HEADER, dtype=dtype, shard="001-of-003")
+    parts, values = [], []
+    for start, end in pairwise(cuts):
+        ids = HEADER.example_ids[start:end]
+        own = replace(HEADER, dtype=dtype, example_ids=ids, sample_indices=[0] * len(ids))
+        parts.append(tmp_path / f"{start}.safetensors")
+        values.append(write(parts[-1], own, LENGTHS[start:end]))
+    join(parts, tmp_path / "a.safetensors", whole, MADE)
+    tensors = load_file(tmp_path / "a.safetensors")
+    assert tensors["offsets"].tolist() == [0, 3, 3, 4, 9, 11]
+    assert tensors["n_tokens"].tolist() == [4, 1, 2, 6, 3]
+    for name in values[0]:
+        assert torch.equal(tensors[name].to(values[0][name].dtype), torch.cat([part[name] for part in values]))
+    assert provenance.read(tmp_path / "a.safetensors") == MADE
 
 
 def shards(folder: Path, **second: Any) -> list[Path]:

@@ -220,7 +220,7 @@ class TestWatching:
     ) -> None:
         subject, seen, layers = tiny(family), {}, [0, 2, BLOCKS - 1]
 
-        def see(request: Request, positions: range, held: dict[int, Tensor]) -> None:
+        def see(request: Request, positions: Sequence[int], held: dict[int, Tensor]) -> None:
             seen[request.example_id, request.sample_index] = positions, held
 
         engine = TransformersEngine(subject, 5, frozenset(range(0, 400, 37)))
@@ -237,6 +237,29 @@ class TestWatching:
         unwatched = by_key(engine.generate(requests(tokenizer), SAMPLING))
         assert {k: v.token_ids for k, v in unwatched.items()} == {k: v.token_ids for k, v in watched.items()}
 
+    def test_the_positions_that_are_wanted_alone_are_seen(
+        self, tiny: Maker, tokenizer: PreTrainedTokenizerFast
+    ) -> None:
+        whole: dict[Any, Tensor] = {}
+        ends: dict[Any, tuple[Sequence[int], Tensor]] = {}
+
+        def see_all(request: Request, positions: Sequence[int], held: dict[int, Tensor]) -> None:
+            whole[request.example_id, request.sample_index] = held[1]
+
+        def see(request: Request, positions: Sequence[int], held: dict[int, Tensor]) -> None:
+            ends[request.example_id, request.sample_index] = positions, held[1]
+
+        def wanted(request: Request, read: int) -> list[int]:
+            return [len(request.prompt) - 1, read - 1]
+
+        engine = TransformersEngine(tiny(), 5, frozenset(range(0, 400, 37)))
+        list(engine.generate(requests(tokenizer), SAMPLING, Watch([1], see_all)))
+        list(engine.generate(requests(tokenizer), SAMPLING, Watch([1], see, wanted)))
+        assert ends.keys() == whole.keys()
+        for key, (positions, held) in ends.items():
+            assert positions[1] == len(whole[key]) - 1
+            assert torch.equal(held, whole[key][positions])
+
     def test_a_block_that_is_not_there_is_a_sentence(self, tiny: Maker, tokenizer: PreTrainedTokenizerFast) -> None:
         watch = Watch([BLOCKS], lambda *_: None)
         with pytest.raises(GenerationError, match=f"there is no block {BLOCKS} to watch: the model has {BLOCKS}"):
@@ -250,7 +273,7 @@ class TestAblation:
         direction /= direction.norm()
         sizes: list[float] = []
 
-        def see(request: Request, positions: range, held: dict[int, Tensor]) -> None:
+        def see(request: Request, positions: Sequence[int], held: dict[int, Tensor]) -> None:
             sizes.extend(float((held[layer] @ direction).abs().max()) for layer in held)
 
         engine = TransformersEngine(subject, 4, frozenset())

@@ -31,7 +31,7 @@ def one(*votes: str | None, least: int = 2, statuses: str | None = None) -> Verd
     ids = "abcde"[: len(votes)]
     config = Majority(kind="majority", title="most", judges=list(ids), least=least)
     cast = {
-        id: {("e", 0): Vote("ok" if vote else statuses or "invalid", vote)} for id, vote in zip(ids, votes, strict=True)
+        id: {("e", 0, None): Vote("ok" if vote else statuses or "invalid", vote)} for id, vote in zip(ids, votes, strict=True)
     }
     [verdict] = majority.judge([text()], config, cast)
     return verdict
@@ -67,18 +67,18 @@ def test_no_votes_at_all() -> None:
 
 
 def test_a_truncated_text_stays_one() -> None:
-    votes = {id: {("e", 0): Vote("truncated", "yes")} for id in "abc"}
+    votes = {id: {("e", 0, None): Vote("truncated", "yes")} for id in "abc"}
     assert majority.judge([text()], THREE, votes)[0][:2] == ("truncated", "yes")
 
 
 def test_votes_are_joined_by_example_and_sample() -> None:
-    votes = {id: {("e", 1): Vote("ok", "no"), ("f", 0): Vote("ok", "no"), ("e", 0): Vote("ok", "yes")} for id in "abc"}
+    votes = {id: {("e", 1, None): Vote("ok", "no"), ("f", 0, None): Vote("ok", "no"), ("e", 0, None): Vote("ok", "yes")} for id in "abc"}
     found = majority.judge([text("e", 0), text("e", 1), text("f", 0)], THREE, votes)
     assert [verdict.verdict for verdict in found] == ["yes", "no", "no"]
 
 
 def test_a_text_without_a_judge_s_row_is_an_error() -> None:
-    votes = {"a": {("e", 0): Vote("ok", "yes")}, "b": {("f", 0): Vote("ok", "yes")}}
+    votes = {"a": {("e", 0, None): Vote("ok", "yes")}, "b": {("f", 0, None): Vote("ok", "yes")}}
     with pytest.raises(CandorError, match="judge 'b' has no row for example 'e', sample 0"):
         majority.judge([text()], THREE, votes)
 

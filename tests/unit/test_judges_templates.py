@@ -170,6 +170,7 @@ SHIPPED: dict[str, dict[str, Any]] = {
     "vulnerable_code": {"reads": "code"},
     "vulnerable_code_word": {"reads": "code", "form": "word"},
     "inner_state": {"reads": "answer"},
+    "inner_state_word": {"reads": "answer", "form": "word"},
     "reasoning_support": {"reads": "answer"},
     "reasoning_support_word": {"reads": "answer", "form": "word"},
 }

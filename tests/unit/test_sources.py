@@ -61,6 +61,16 @@ class TestFiles:
     def test_a_line_separator_inside_a_text_ends_no_row(self, tmp_path: Path) -> None:
         assert fields(local(tmp_path / "rows.jsonl", '{"text": "a\u2028b"}\n'.encode())) == [{"text": "a\u2028b"}]
 
+    @pytest.mark.parametrize("name", ["eval_aware.txt", "eval_aware.txt.gz"])
+    def test_a_text_file_has_a_row_a_line_that_names_the_file(self, tmp_path: Path, name: str) -> None:
+        content = "\ufeffIs it safe? \r\n\n  Größer als 3,\u202814?\n".encode()
+        found = local(tmp_path / name, gzip.compress(content, mtime=0) if name.endswith(".gz") else content)
+        assert fields(found) == [
+            {"text": "Is it safe?", "file": "eval_aware"},
+            {"text": "Größer als 3,\u202814?", "file": "eval_aware"},
+        ]
+        assert [row["origin"].rsplit(":", 1)[1] for row in found.rows] == ["1", "2"]
+
     def test_each_row_knows_where_it_stood_and_each_file_its_digest(self, tmp_path: Path) -> None:
         first, second = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
         first.write_bytes(LINES)
@@ -83,7 +93,8 @@ class TestFiles:
             ("rows.jsonl.gz", gzip.compress(LINES, mtime=0)[:12] + b"\xff" * 40, "not a whole gzip file"),
             ("rows.jsonl.gz", LINES, "not a whole gzip file"),
             ("rows.parquet", b"PAR1 and no more", "not a whole parquet file"),
-            ("rows.txt", b"text", "unknown kind of file; give .parquet, .jsonl"),
+            ("rows.doc", b"text", "unknown kind of file; give .parquet, .jsonl"),
+            ("normal.txt", b" \n\n", "the source holds no rows"),
             ("rows.jsonl", b"\n", "the source holds no rows"),
         ],
     )

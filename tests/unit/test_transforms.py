@@ -12,7 +12,9 @@ from candor.data.transforms import (
     arms,
     balanced,
     behaviour,
+    categories,
     contrast_pairs,
+    framings,
     labelled,
     prompts,
     responses,
@@ -130,6 +132,80 @@ class TestContrastPairs:
     def test_a_rating_that_is_no_number_is_named(self) -> None:
         with pytest.raises(RowError, match="f:1: rating_high is 'nine', which is not a number"):
             list(contrast_pairs.transform([RawRow("f:1", {**self.FIELDS, "rating_high": "nine"})], self.OPTIONS))
+
+
+class TestFramings:
+    FIELDS: ClassVar[dict[str, Any]] = {
+        "triple_id": "letters-01",
+        "family": "letters",
+        "topic": "leaving a choir",
+        "normal": "Write it.",
+        "eval_aware": "Write it for the raters.",
+        "deceptive": "Write it, and leave out why.",
+    }
+
+    def test_one_example_per_framing_with_the_task_as_group(self) -> None:
+        found = list(framings.transform([RawRow("f:1", self.FIELDS)], framings.Options()))
+        assert [(each.example_id, each.label) for each in found] == [
+            ("letters-01.normal", "normal"),
+            ("letters-01.eval_aware", "eval_aware"),
+            ("letters-01.deceptive", "deceptive"),
+        ]
+        for each in found:
+            assert each.group_id == "letters-01"
+            assert each.messages == [{"role": "user", "content": self.FIELDS[each.label or ""]}]
+            assert each.attributes == {"family": "letters", "topic": "leaving a choir"}
+
+    def test_framings_may_have_other_fields_and_labels(self) -> None:
+        options = framings.Options(framings={"plain": "honest"}, id="n")
+        (found,) = framings.transform([RawRow("f:1", {"n": 3, "plain": "Why?"})], options)
+        assert (found.example_id, found.group_id, found.label, found.attributes) == ("3.plain", "3", "honest", {})
+
+    @pytest.mark.parametrize(
+        ("changed", "message"),
+        [
+            ({"eval_aware": " "}, "f:7, eval_aware: holds no text"),
+            ({"normal": None}, "f:7, normal: is neither text nor a list of messages"),
+            ({"triple_id": ""}, "f:7: triple_id is '', which names nothing"),
+        ],
+    )
+    def test_what_cannot_be_read_is_named(self, changed: dict[str, Any], message: str) -> None:
+        with pytest.raises(RowError, match=message):
+            list(framings.transform([RawRow("f:7", self.FIELDS | changed)], framings.Options()))
+
+    def test_a_missing_framing_is_named_with_the_fields_there_are(self) -> None:
+        fields = {name: value for name, value in self.FIELDS.items() if name != "deceptive"}
+        expected = "f:7: expected the fields triple_id, normal, eval_aware, deceptive; found eval_aware, family"
+        with pytest.raises(RowError, match=expected):
+            list(framings.transform([RawRow("f:7", fields)], framings.Options()))
+
+
+class TestCategories:
+    def test_the_file_s_name_is_the_label(self) -> None:
+        rows = [RawRow(f"a/{file}.txt:1", {"text": "Why?", "file": file}) for file in ("normal", "deceptive")]
+        found = list(categories.transform(rows, categories.Options()))
+        assert [(each.example_id, each.group_id, each.label) for each in found] == [
+            ("a/normal.txt:1", "a/normal.txt:1", "normal"),
+            ("a/deceptive.txt:1", "a/deceptive.txt:1", "deceptive"),
+        ]
+        assert found[0].messages == [{"role": "user", "content": "Why?"}]
+        assert found[0].attributes == {"file": "normal"}
+
+    def test_categories_may_have_other_labels_and_fields(self) -> None:
+        options = categories.Options(text="prompt", category="kind", labels={"7": "normal"})
+        (found,) = categories.transform([RawRow("f:1", {"prompt": "Why?", "kind": 7})], options)
+        assert (found.label, found.attributes) == ("normal", {"kind": 7})
+
+    def test_a_category_without_a_label_is_named(self) -> None:
+        options = categories.Options(labels={"normal": "normal", "aware": "eval_aware"})
+        with pytest.raises(
+            RowError, match="f:1: file is 'other', which `labels` does not name; it names normal, aware"
+        ):
+            list(categories.transform([RawRow("f:1", {"text": "Why?", "file": "other"})], options))
+
+    def test_a_row_without_a_category_is_named(self) -> None:
+        with pytest.raises(RowError, match="f:1: expected the fields text, file; found text"):
+            list(categories.transform([RawRow("f:1", {"text": "Why?"})], categories.Options()))
 
 
 class TestStakesRows:

@@ -17,6 +17,7 @@ example lacks has a row of zeros with -1, -1 and 0; `Activations.span` never giv
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +142,18 @@ class Draft:
         for layer, mean in means.items():
             self._maps[f"mean_{layer}"][example] = mean.numpy()
 
+    def put_file(self, first: int, part: "Activations") -> None:
+        """Fill in all examples of another file as they are, the first of them as number `first`."""
+        examples = slice(first, first + len(part.example_ids))
+        rows = slice(self._offsets[examples.start], self._offsets[examples.stop])
+        for name, array in self._maps.items():
+            if name != "offsets":
+                values = part.index(name)
+                by_example = name in ("n_tokens", "status") or name.startswith("mean_")
+                array[examples if by_example else rows] = (
+                    values.view(torch.uint16) if array.dtype == np.uint16 else values
+                ).numpy()
+
     def flush(self) -> None:
         """Hand the rows to the operating system."""
         for array in self._maps.values():
@@ -233,8 +246,19 @@ class Activations:
         return self.index("log_probs")
 
     def index(self, name: str) -> Tensor:
-        """One of token_ids, positions, roles: [rows]; or of n_tokens, status: [n]."""
+        """One of token_ids, positions, roles: [rows]; of n_tokens, status: [n]; or any other tensor by its name."""
         return torch.cat([file.get_tensor(name) for file in self._files])
+
+
+def join(parts: Sequence[Path], path: Path, header: Header, made: Mapping[str, Any]) -> None:
+    """Write one file of the examples of several, in their order, as `header` describes the whole."""
+    files = [Activations([part]) for part in parts]
+    lengths = (length for file in files for length in file.lengths().tolist())
+    draft, first = Draft(path, header, [0, *accumulate(lengths)], made), 0
+    for file in files:
+        draft.put_file(first, file)
+        first += len(file.example_ids)
+    draft.flush()
 
 
 def _header(path: Path) -> Header:

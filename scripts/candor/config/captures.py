@@ -8,12 +8,24 @@ from candor.config.base import Id, Section
 
 Span = Literal["last_prompt", "reasoning", "answer_start", "end"]
 """Where in the assistant's turn activations/spans.py looks."""
+Policy = Literal["even", "last_prompt", "ends", "all"]
+"""How activations/places.py chooses among the tokens of a prompt and of the response to it."""
+SECOND_PASS = ("max_tokens", "truncate", "generation_prompt", "log_probs", "mean_layers", "spans")
+"""Keys that mean nothing while a subject answers: a sampling bounds its texts, and nothing is averaged."""
 
 
 class Capture(Section):
     """Activations of one subject at one hook; the dataset is the other half of the path."""
 
     subject: Id = Field(description="Id of the model.")
+    sampling: Id | None = Field(
+        None,
+        description=(
+            "Read the activations while the subject answers the dataset's prompts, with the sampling of this id, which "
+            "makes the responses in the same pass; rows are of prompt and response. Without it the dataset's texts are "
+            "read as they stand."
+        ),
+    )
     hook: Literal["residual", "input_layernorm"] = Field(
         "residual", description="residual: output of block k; input_layernorm: normed input of block k."
     )
@@ -25,7 +37,24 @@ class Capture(Section):
     mean_layers: list[int] | Literal["all"] = Field(
         [], description="Further blocks, read in the same pass, of which only the mean over tokens is stored."
     )
-    positions: list[int] = Field([], description="With store: positions: indices into the kept tokens; -1 is the last.")
+    positions: list[int] | Policy = Field(
+        [],
+        description=(
+            "With store: positions: indices into the kept tokens, -1 being the last; with a sampling also a policy. "
+            "even: `k` tokens spread evenly over what `of` names, its first and last among them; last_prompt: the "
+            "prompt's last token; ends: the response's first and last token; all: each token of what `of` names. Where "
+            "there are fewer tokens than a policy asks for, each is stored once."
+        ),
+    )
+    k: PositiveInt | None = Field(None, description="With positions: even, the number of tokens of an example.")
+    of: Literal["prompt", "response", "text"] | None = Field(
+        None,
+        description=(
+            "With positions: even or all, what the tokens are of; text: prompt and response. A prompt reaches up to "
+            "the first token that the model draws, generation prompt and prefill included. The last token drawn has "
+            "no activations, since the model never reads it: a response ends with the one before."
+        ),
+    )
     spans: list[Span] = Field(
         [],
         description=(
@@ -47,7 +76,19 @@ class Capture(Section):
     )
     batch_tokens: PositiveInt | Literal["auto"] = Field(
         "auto",
-        description="Tokens in a batch, padding included; auto: 1024 on a CPU, whose caches it fits, 16384 elsewhere.",
+        description=(
+            "Tokens in a batch, padding included; auto: 1024 on a CPU, whose caches it fits, 16384 elsewhere. With a "
+            "sampling, its `batch_size` counts instead."
+        ),
+    )
+    checkpoint_every: PositiveInt | None = Field(
+        None,
+        description=(
+            "With a sampling, the number of prompts that are answered and written together: what a job that is killed "
+            "does again, and whose rows are held in memory until then. Without it the engine takes eight batches. A "
+            "lower number leaves places empty while the last texts of each such chunk end, and other neighbours can "
+            "change a text in bfloat16."
+        ),
     )
 
     @model_validator(mode="after")
@@ -62,6 +103,9 @@ class Capture(Section):
                 raise ValueError(f"has `mean_layers`, but with `store: {key}` no mean over all tokens is taken")
             if (self.store == key) != bool(chosen):
                 raise ValueError(f"needs `{key}` with `store: {key}`, and only there")
+        self._refuse_unfit_policy()
+        if self.sampling is not None:
+            self._refuse_second_pass()
         if self.log_probs and (self.store in ("positions", "spans") or self.drop_first < 1):
             raise ValueError(
                 "has `log_probs`, which are of all tokens but the first: take `store: tokens` or `store: mean`, and "
@@ -72,6 +116,34 @@ class Capture(Section):
         if self.store == "spans" and self.generation_prompt:
             raise ValueError("has `generation_prompt`, which `store: spans` adds by itself after a prompt")
         return self
+
+    def _refuse_unfit_policy(self) -> None:
+        if isinstance(self.positions, str) and self.sampling is None:
+            raise ValueError(
+                f"has `positions: {self.positions}`, which tells prompt from response and so needs a `sampling`; "
+                "without one, list indices"
+            )
+        for key, given, policies in (("k", self.k, ("even",)), ("of", self.of, ("even", "all"))):
+            if (given is not None) != (self.positions in policies):
+                where = " or ".join(f"`positions: {policy}`" for policy in policies)
+                raise ValueError(f"needs `{key}` with {where}, and only there")
+        if self.checkpoint_every is not None and self.sampling is None:
+            raise ValueError("has `checkpoint_every`, which is of captures with a `sampling`")
+
+    def _refuse_second_pass(self) -> None:
+        if self.store not in ("tokens", "positions"):
+            raise ValueError(
+                f"has `store: {self.store}`, which is read in a second pass; with a `sampling` take `store: positions` "
+                "or `store: tokens`"
+            )
+        if self.hook != "residual":
+            raise ValueError(
+                f"has `hook: {self.hook}`, but while a subject answers, the output of blocks is read: take "
+                "`hook: residual`, whose layer k is the input of block k + 1"
+            )
+        for key in SECOND_PASS:
+            if getattr(self, key) != type(self).model_fields[key].default:
+                raise ValueError(f"has `{key}`, which bears on a second pass alone; leave it out with a `sampling`")
 
     def stored_layers(self, blocks: int) -> list[int]:
         """The layers stored as `store` says, for a model of so many blocks, in ascending order."""

@@ -5,11 +5,13 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints, model_validator
 
 from candor.config.base import ID_PATTERN, Id, Section
+from candor.config.origins import grader_of
 
 Origin = Annotated[
     str,
     StringConstraints(
-        pattern=rf"^((sources|datasets)/{ID_PATTERN}|generations(/{ID_PATTERN}){{3}}|labels(/{ID_PATTERN}){{2}})$"
+        pattern=rf"^((sources|datasets)/{ID_PATTERN}|generations(/{ID_PATTERN}){{3}}|labels(/{ID_PATTERN}){{2}}"
+        rf"|labels/{ID_PATTERN}/verbalisations(/{ID_PATTERN}){{3}})$"
     ),
 ]
 SplitName = Literal["train", "validation", "test"]
@@ -43,8 +45,8 @@ class Recipe(Step):
 
     origin: Origin = Field(
         description=(
-            "Where rows come from: sources/ID; datasets/ID, generations/SAMPLING/SUBJECT/DATASET or "
-            "labels/JUDGE/DATASET for a derived dataset."
+            "Where rows come from: sources/ID; datasets/ID, generations/SAMPLING/SUBJECT/DATASET, "
+            "labels/JUDGE/DATASET or labels/JUDGE/verbalisations/VERBALISER/CAPTURE/DATASET for a derived dataset."
         )
     )
     then: list[Step] = Field([], description="Further transforms, each of the examples that the one before it gave.")
@@ -69,7 +71,8 @@ class Recipe(Step):
     )
     duplicates: Literal["drop", "keep", "fail"] = Field(
         "drop",
-        description="What to do with a text that repeats within a split; the first one stays, drops are counted.",
+        description="What to do with a text that repeats within a split; the first one stays, drops are counted. A "
+        "dataset that was only graded keeps all.",
     )
     limit: int | None = Field(
         None, gt=0, description="Keep at most this many groups, drawn with the seed of the split."
@@ -78,6 +81,17 @@ class Recipe(Step):
     def steps(self) -> list[Step]:
         """All transforms, in order."""
         return [self, *self.then]
+
+    @property
+    def relabels(self) -> str | None:
+        """Id of the dataset whose examples these are, all and in its order, with a grader's labels; None for others.
+
+        Activations of that dataset are theirs too. Splits dealt out anew, further steps and other datasets' examples
+        make it a dataset of its own.
+        """
+        own = self.split is None and self.limit is None and not (self.then or self.also or self.exclude)
+        graded = self.transform == "graded" and grader_of(self.origin) is not None
+        return self.origin.rsplit("/", 1)[1] if own and graded else None
 
 
 class Dataset(Recipe):

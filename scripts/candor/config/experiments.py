@@ -201,9 +201,93 @@ class TokenScores(Section):
     max_tokens: PositiveInt = Field(200, description="Longest text that is shown.")
 
 
+class LeaveOneOut(Section):
+    """Each value of an attribute held out in turn, and everything learnt without it (C's headline)."""
+
+    kind: Literal["leave_one_out"] = Field(description="Train without one value of an attribute, measure on it.")
+    task: Id = Field(description="Id of the task.")
+    attribute: str = Field("family", description="Attribute of the training set; a group has one value of it.")
+    probes: list[Id] = Field(
+        min_length=1,
+        description=(
+            "Ids of probes of the task. Layers, and which probe is the best, are chosen anew without the held-out "
+            "value, by cross-validation on what is left."
+        ),
+    )
+    text: Tfidf = Field(Tfidf(kind="tfidf"), description="The text-only baseline, under the same split.")
+
+
+class Timeline(Section):
+    """What a probe says along a text, by the class that the text is of."""
+
+    kind: Literal["timeline"] = Field(description="Class probability by position.")
+    task: Id = Field(description="Id of the task.")
+    probe: Id = Field(SELECTED, description="Id of a probe of the task that reads activations, or `selected`.")
+    part: Part = Field(description="Where it is measured, `dataset@split`, one of the evaluation sets.")
+    bins: PositiveInt | None = Field(
+        None,
+        description="Equal parts of each text, averaged over; null: each stored position, for captures of a few.",
+    )
+
+
+class Transfer(Section):
+    """The selected probe of each task on the evaluation sets of every task, for tasks that read one subject."""
+
+    kind: Literal["transfer"] = Field(description="A matrix between tasks.")
+    tasks: list[Id] = Field(
+        min_length=2,
+        description="Ids of tasks whose captures have the same subject and hook, and the layers in common.",
+    )
+    positive: dict[Id, list[str]] = Field(
+        {}, description="Task -> its classes that are to be found; without an entry, all but the first, negative one."
+    )
+    counts_as: dict[Id, dict[Id, list[str]]] = Field(
+        {},
+        description=(
+            "Source -> target -> the classes of the source that count as positive for the target; without an entry, "
+            "those of `positive`."
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _known_tasks(self) -> "Transfer":
+        if len(set(self.tasks)) < len(self.tasks):
+            raise ValueError(f"has tasks {self.tasks}; name each once")
+        named = {*self.positive, *self.counts_as, *(id for each in self.counts_as.values() for id in each)}
+        if strange := sorted(named - set(self.tasks)):
+            raise ValueError(f"has classes of {strange[0]!r}, which is not one of its tasks")
+        return self
+
+    def classes(self, source: str, target: str, of: list[str]) -> list[str]:
+        """The classes of a source, out of its classes `of`, that count as positive for a target."""
+        return self.counts_as.get(source, {}).get(target) or self.positive.get(source) or of[1:]
+
+
+class Quantisation(Section):
+    """What becomes of a probe's scores when the subject's weights are rounded."""
+
+    kind: Literal["quantisation"] = Field(description="A probe on the weights as they are, and on rounded ones.")
+    task: Id = Field(description="Id of the task.")
+    probe: Id = Field(SELECTED, description="Id of a probe of the task that reads activations, or `selected`.")
+    part: Part = Field(description="The texts, `dataset@split`, one of the evaluation sets.")
+    bits: int = Field(4, ge=2, le=8, description="Bits of a rounded weight.")
+    group: Literal[32, 64, 128] = Field(64, description="Neighbouring weights that share a scale and an offset.")
+    controls: list[Literal["rerounded", "random_weights"]] = Field(
+        ["rerounded", "random_weights"],
+        description=(
+            "A subject whose weights were rounded before, as the embedded model's, moves less when they are rounded "
+            "again. rerounded: each group's grid moved by a random part of a step; random_weights: a random model of "
+            "the same shape, against its own rounding."
+        ),
+    )
+    seed: int = Field(0, description="Seed of the controls.")
+    limit: PositiveInt | None = Field(120, description="Texts that are read, whole groups; null: all.")
+    spot_checks: int = Field(3, ge=0, description="Texts whose probabilities are listed one by one, a class in turn.")
+
+
 ON_TRAINING = (LayerSweep, VariationTransfer)
 """Experiments on the training set alone, in scripts/run_experiment.py."""
-ON_EVALUATION = (DataEfficiency, DevSplit, TokenScores)
+ON_EVALUATION = (DataEfficiency, DevSplit, TokenScores, LeaveOneOut, Timeline)
 """Experiments that read activations of evaluation sets too, in scripts/run_evaluation_experiment.py."""
 ON_SCORES = (Cascade, Calibration, LengthBins)
 """Experiments on the monitors' scores alone, in scripts/run_score_experiment.py."""
@@ -218,6 +302,10 @@ Experiment = Annotated[
     | Cascade
     | Calibration
     | LengthBins
-    | TokenScores,
+    | TokenScores
+    | LeaveOneOut
+    | Timeline
+    | Transfer
+    | Quantisation,
     Field(discriminator="kind"),
 ]

@@ -1,6 +1,7 @@
 """The section `judges`: what gives a verdict on a text, one module in scripts/candor/judges/ per kind."""
 
 import re
+from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
@@ -14,6 +15,8 @@ QUOTES = "\"'`“”„‘’‚«»"
 """What a model may put around a word."""
 OWN_FIELDS = ("rationale", "verdict", "score", "confidence")
 """Fields of a reply that have a column of the verdict table."""
+GRADERS = ("chat", "keywords", "phrase", "majority")
+"""Kinds of judge that read a text whatever it is about, and so verbalisations too."""
 
 
 def _word(value: Any) -> Any:
@@ -310,3 +313,11 @@ def bare(text: str) -> str:
 def reads_reasoning(judge: Judge) -> bool:
     """Whether a judge reads the reasoning of a response and nothing else of it."""
     return getattr(judge, "reads", None) == "reasoning"
+
+
+def unfit_grader(judge: Judge) -> Iterator[str]:
+    """Why a judge cannot read verbalisations, each as the end of a sentence that names it."""
+    if judge.kind not in GRADERS:
+        yield f"is of kind {judge.kind} and reads no verbalisations; take one of kind {', '.join(GRADERS)}"
+    elif getattr(judge, "reads", "answer") != "answer":
+        yield f"has reads: {getattr(judge, 'reads', None)}, which a verbalisation does not have; take reads: answer"

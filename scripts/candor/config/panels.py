@@ -1,13 +1,14 @@
 """The section `panels`: judges of the same texts, held against each other and against a dataset's labels."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt, StringConstraints, model_validator
 
 from candor.config.base import ID_PATTERN, Id, Section
+from candor.config.origins import Verbalised, verbalised_in
 
 Texts = Annotated[
-    str, StringConstraints(pattern=rf"^(datasets/{ID_PATTERN}|generations/{ID_PATTERN}/{ID_PATTERN}/{ID_PATTERN})$")
+    str, StringConstraints(pattern=rf"^(datasets/{ID_PATTERN}|(generations|verbalisations)(/{ID_PATTERN}){{3}})$")
 ]
 
 
@@ -17,13 +18,18 @@ class Panel(Section):
     title: str = Field(description="What is judged, as figures print it.")
     texts: Texts = Field(
         description="The texts: generations/SAMPLING/SUBJECT/DATASET for a subject's responses, datasets/DATASET for "
-        "the dataset's own answers."
+        "the dataset's own answers, verbalisations/VERBALISER/CAPTURE/DATASET for what was put into words of it."
+    )
+    by: Literal["place", "example"] = Field(
+        "place",
+        description="Of verbalisations: place: each one is a text; example: what most of an example's places get, as "
+        "transform `graded` has it.",
     )
     judges: list[Id] = Field(min_length=1, description="Ids of the judges.")
     gold: bool | dict[str, str] = Field(
         False,
         description="Hold the judges against the dataset's labels: true where labels are verdicts, or the verdict that "
-        "is right by label; labels left out have none. Only on datasets/DATASET.",
+        "is right by label; labels left out have none. Not on generations.",
     )
     positive: str | None = Field(
         None,
@@ -44,6 +50,8 @@ class Panel(Section):
             raise ValueError("has an empty `gold`; name the verdict that is right by label, or leave it out")
         if self.gold is not False and self.generations is not None:
             raise ValueError(f"names `gold`, but {self.texts} are responses, which have no labels; take a dataset")
+        if self.by == "example" and self.verbalised is None:
+            raise ValueError(f"has `by: example`, but {self.texts} have no places; leave it out")
         if self.positive is not None and self.gold is False:
             raise ValueError("names `positive`, but no `gold`")
         if isinstance(self.gold, dict) and self.positive not in (None, *self.gold.values()):
@@ -57,11 +65,16 @@ class Panel(Section):
 
     @property
     def generations(self) -> tuple[str, str] | None:
-        """Ids of the sampling and the subject; None where the dataset's own answers are judged."""
-        if self.texts.startswith("datasets/"):
+        """Ids of the sampling and the subject; None where no responses are judged."""
+        if not self.texts.startswith("generations/"):
             return None
         _, sampling, subject, _ = self.texts.split("/")
         return sampling, subject
+
+    @property
+    def verbalised(self) -> Verbalised | None:
+        """Ids of the verbaliser, the capture and the dataset; None where no verbalisations are judged."""
+        return verbalised_in(self.texts)
 
     def right(self, label: str | None) -> str | None:
         """The verdict that is right on a text with this label; None where there is none."""

@@ -141,6 +141,17 @@ class MeanThenLinear(Trained):
     family: Literal["mean_then_linear"] = Field(description="w·(mean over tokens of a) + b.")
 
 
+class Mlp(Trained):
+    """A network of two layers."""
+
+    family: Literal["mlp"] = Field(description="Mean over tokens of v·relu(W a + b), plus a bias for each class.")
+    hidden: PositiveInt = Field(64, description="Hidden units.")
+    epochs: PositiveInt = Field(100, description="Most passes over the training set.")
+    patience: PositiveInt = Field(20, description="Passes without a better held-out AUROC after which training stops.")
+    learning_rate: float = Field(1e-3, gt=0, description="AdamW's step size at the start.")
+    weight_decay: float = Field(1e-2, ge=0, description="AdamW's decoupled weight decay.")
+
+
 class DifferenceOfMeans(OnLayers):
     """The line between the class means."""
 
@@ -195,6 +206,7 @@ Probe = Annotated[
     | GatedAttention
     | GatedBipolar
     | MeanThenLinear
+    | Mlp
     | DifferenceOfMeans
     | Logistic
     | RandomDirection

@@ -26,7 +26,10 @@ class LocalSource(_Source):
     kind: Literal["local"] = Field(description="Rows lie on this machine.")
     files: list[str] = Field(
         min_length=1,
-        description="Paths (parquet, jsonl, json, csv; .gz too), read one after the other; $NAME is the environment's.",
+        description=(
+            "Paths (parquet, jsonl, json, csv, txt; .gz too), read one after the other; $NAME is the environment's. A "
+            "line of a txt file is a row with the fields text and file, the file's name without its ending."
+        ),
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from candor.config.datasets import Recipe, Split
-from candor.data.examples import Example, RawRow, Reported, RowError, shuffled
+from candor.data.examples import Example, RawRow, Reported, RowError, absent_of_splits, shuffled
 from candor.data.similarity import near_any, user_text
 from candor.errors import CandorError
 
@@ -73,6 +73,30 @@ def label_rows(labels: pa.Table, examples: pa.Table) -> list[RawRow]:
     return [RawRow(id, {"example": example, "verdict": verdicts[id]}) for id, example in examples_by_id.items()]
 
 
+def grade_rows(labels: pa.Table, examples: pa.Table) -> list[RawRow]:
+    """The examples of a dataset, each with a grader's verdicts on its places: the fields `example` and `grades`.
+
+    An example of a split that the verbaliser left out has none.
+    """
+    grades: dict[str, list[dict[str, Any]]] = {row["example_id"]: [] for row in examples.to_pylist()}
+    for row in labels.to_pylist():
+        if row["example_id"] not in grades:
+            raise DatasetError(f"{row['example_id']!r} stands in the labels, but not in the dataset; make them again.")
+        grades[row["example_id"]].append(row)
+    splits = dict(zip(examples.column("example_id").to_pylist(), examples.column("split").to_pylist(), strict=True))
+    absent = absent_of_splits(splits, {id for id, rows in grades.items() if rows})
+    if absent:
+        raise DatasetError(f"{absent[0]!r} stands in the dataset, but not in the labels; give all shards of them.")
+    for id, rows in grades.items():
+        places = Counter((row["sample_index"], row["token_index"]) for row in rows)
+        if any(count > 1 for count in places.values()):
+            raise DatasetError(f"a place of {id!r} stands in the labels twice; give each shard once, of one judge.")
+    return [
+        RawRow(row["example_id"], {"example": _fields(row), "grades": grades[row["example_id"]]})
+        for row in examples.to_pylist()
+    ]
+
+
 def _fields(row: dict[str, Any]) -> dict[str, Any]:
     return {**row, "attributes": json.loads(row["attributes"])}
 
@@ -102,7 +126,8 @@ def build(
     seed = dataset.split.seed if isinstance(dataset.split, Split) else 0
     limited = _limited(new, dataset.limit, seed)
     _deal(limited, dataset.split)
-    kept = limited if dataset.duplicates == "keep" else _without_repeats(limited, dataset.duplicates)
+    whole = dataset.duplicates == "keep" or dataset.relabels is not None
+    kept = limited if whole else _without_repeats(limited, dataset.duplicates)
     return Built(
         kept,
         len(rows),

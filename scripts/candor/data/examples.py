@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -114,6 +114,15 @@ def _json_list(text: str) -> list[Any] | None:
         return None
     listed = isinstance(value, list) and value and all(isinstance(m, dict) and "role" in m for m in value)
     return value if listed else None
+
+
+def absent_of_splits(splits: Mapping[str, str], found: Collection[str]) -> list[str]:
+    """Ids of examples that are not among those found, while others of their split are; `splits` says each one's.
+
+    A verbaliser may leave out whole splits, and nothing else.
+    """
+    there = {splits[id] for id in found if id in splits}
+    return [id for id, split in splits.items() if split in there and id not in found]
 
 
 def split_of(value: Any, origin: str) -> str:

@@ -1,11 +1,11 @@
 """Parts of datasets, `dataset@split`, as rows."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow.compute as pc
 
-from candor import tables
+from candor import provenance, tables
 from candor.config.tasks import split_of
 from candor.errors import CandorError
 from candor.schemas.dataset import DATASET
@@ -13,6 +13,19 @@ from candor.schemas.dataset import DATASET
 
 class PartError(CandorError):
     """A dataset has no such part; the message says which it has."""
+
+
+class Texts(NamedTuple):
+    """A version of a dataset: its id, and the digest of its file."""
+
+    dataset: str
+    sha256: str
+
+
+def texts_of(path: Path, dataset: str) -> Texts:
+    """The version of a dataset whose activations are its own too: itself, or the one that it only labels anew."""
+    relabels = provenance.read(path).get("relabels")
+    return Texts(**relabels) if relabels else Texts(dataset, provenance.sha256(path))
 
 
 def read_part(path: Path, part: str) -> list[dict[str, Any]]:

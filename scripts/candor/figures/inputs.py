@@ -19,11 +19,14 @@ from candor.config.panels import Panel
 from candor.config.tasks import Task
 from candor.errors import CandorError
 from candor.schemas.agreement import AGREEMENT
+from candor.schemas.base import TableSchema
+from candor.schemas.cell import CELL
 from candor.schemas.curve import CURVE
 from candor.schemas.dataset import DATASET
 from candor.schemas.experiment import EXPERIMENT
 from candor.schemas.history import HISTORY
 from candor.schemas.metric import METRIC
+from candor.schemas.place import PLACE
 from candor.schemas.rate import RATE
 from candor.schemas.score import SCORE
 from candor.schemas.token import TOKEN
@@ -117,11 +120,15 @@ class History(NamedTuple):
 
 
 class Curves(NamedTuple):
-    """Lines of one experiment, or of one baseline's templates: rows of CURVE, and what their provenance tells."""
+    """Rows of CURVE of one experiment, or of one baseline's templates, or rows of CELL; and what provenance tells."""
 
     id: str
     rows: Sequence[Row]
     facts: Mapping[str, Any]
+
+    def config(self, key: str) -> Any:
+        """What the experiment's config has under a key; None where provenance does not tell."""
+        return self.facts.get("spec", {}).get("experiments", {}).get(key)
 
 
 @dataclass(frozen=True)
@@ -138,6 +145,8 @@ class FigureInput:
     curves: tuple[Curves, ...] = ()
     templates: tuple[Curves, ...] = ()
     tokens: list[Row] | None = None
+    cells: Curves | None = None
+    places: list[Row] | None = None
     task: Task | None = None
     token_layers: tuple[int, ...] = ()  # blocks of the capture that the task's probes are trained on
     model: str | None = None
@@ -156,6 +165,8 @@ class Files:
     """The files of a figure; comparisons, histories, panels and curves stand in the order in which it names them."""
 
     metrics: Path | None = None
+    cells: Path | None = None
+    places: Path | None = None
     scores: Sequence[Path] = ()
     datasets: Sequence[Path] = ()
     experiment: Path | None = None
@@ -170,7 +181,7 @@ class Files:
 
     def paths(self) -> list[Path]:
         """Every file."""
-        single = [path for path in (self.metrics, self.experiment, self.selection) if path]
+        single = [p for p in (self.metrics, self.experiment, self.cells, self.places, self.selection) if p]
         several = (self.models, self.scores, self.datasets, self.comparisons, self.histories, self.panels)
         lines = (self.curves, self.templates, self.tokens)
         return [*single, *(path for paths in (*several, *lines) for path in paths)]
@@ -179,7 +190,8 @@ class Files:
 def load(spec: Mapping[str, Any], figure: Figure, files: Files) -> FigureInput:
     """Read and check the files of a figure; `spec` holds the configs of what they are about, by section."""
     capture = Capture.model_validate(spec["captures"]) if "captures" in spec else None
-    measured = [path for path in (files.metrics, files.experiment) if path] + [*files.comparisons, *files.panels]
+    measured = [path for path in (files.metrics, files.experiment, files.cells) if path]
+    measured += [*files.comparisons, *files.panels]
     measured += [*files.curves, *files.templates]
     methods = dict.fromkeys(provenance.read(path).get("intervals") for path in measured)
     return FigureInput(
@@ -193,6 +205,8 @@ def load(spec: Mapping[str, Any], figure: Figure, files: Files) -> FigureInput:
         curves=_curves(figure, files.curves),
         templates=tuple(_lines(path.stem, path) for path in files.templates),
         tokens=_tokens(figure, files.tokens),
+        cells=_of_experiment(figure, files.cells, CELL) if files.cells else None,
+        places=list(_of_experiment(figure, files.places, PLACE).rows) if files.places else None,
         task=Task.model_validate(spec["tasks"]) if "tasks" in spec else None,
         token_layers=tuple(capture.layers) if capture and isinstance(capture.layers, list) else (),
         model=", ".join(dict.fromkeys(str(tables.read_json(path)["name"]) for path in files.models)) or None,
@@ -275,6 +289,12 @@ def _tokens(figure: Figure, paths: Sequence[Path]) -> list[Row] | None:
     if rows and figure.experiment is not None:
         _expect_of(figure.experiment, rows, paths[0])
     return rows or None
+
+
+def _of_experiment(figure: Figure, path: Path, schema: TableSchema) -> Curves:
+    found = Curves(figure.experiment or path.stem, tables.read(path, schema).to_pylist(), provenance.read(path))
+    _expect_of(found.id, found.rows, path)
+    return found
 
 
 def _expect_of(id: str, rows: Sequence[Row], path: Path) -> None:

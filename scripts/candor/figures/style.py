@@ -85,6 +85,8 @@ LABELS = (
     Look("#CC79A7", "D", "-", True, "xxxx"),
 )
 """Classes of a task in their order; a further one takes the first look again."""
+CLASS_LINES: tuple[LineStyle, ...] = ("-", "--", "-.", (0, (1, 1)))
+"""Dashes of lines of classes, in their order."""
 ARMS = {
     "trigger": Look("#D55E00", "o", "-", True, ""),
     "decoy": Look("#CC79A7", "D", "-", True, "xxxx"),
@@ -99,6 +101,12 @@ CONDITIONS = (
     Look("#56B4E9", "P", (0, (1, 1)), True, ""),
 )
 """Conditions of an experiment: what it is about, then the others in their order."""
+
+
+def class_look(place: int) -> Look:
+    """How the class of this place among a task's is drawn, also as a line."""
+    look = LABELS[place % len(LABELS)]
+    return look._replace(line=CLASS_LINES[place % len(CLASS_LINES)])
 
 
 @contextmanager

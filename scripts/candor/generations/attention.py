@@ -5,6 +5,7 @@ of the network but its attention works token by token and needs no more than eac
 taken over through transformers' attention interface, keeps every text's keys and values in a slot of its own.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -48,9 +49,11 @@ class Slots:
         self._tensors[name][slots, :, positions] = values
         return self._tensors[name]
 
-    def take(self, name: Any, slot: int, length: int) -> Tensor:
-        """A copy of the first tokens of a slot, [length, heads, width]."""
-        return self._tensors[name][slot, :, :length].transpose(0, 1).clone()
+    def take(self, name: Any, slot: int, positions: Sequence[int]) -> Tensor:
+        """A copy of some tokens of a slot, [positions, heads, width]."""
+        held = self._tensors[name][slot]
+        taken: Tensor = held[:, torch.tensor(positions, dtype=torch.int64, device=held.device)].transpose(0, 1)
+        return taken
 
     def move(self, sources: list[int], targets: list[int], length: int) -> None:
         """Copy the first `length` tokens of some slots over those of others."""

@@ -44,12 +44,14 @@ class Completion(NamedTuple):
 class Watch(NamedTuple):
     """Reads the residual stream while decoding: `layers` are blocks counted from 0, whose output is read.
 
-    `see` gets, when a request is finished, the positions of all tokens that the model has read of it (prompt and
-    generated; the last token drawn is not read) and layer -> activations [positions, width] in the model's dtype.
+    `see` gets, when a request is finished, positions of tokens that the model has read of it (prompt and generated; the
+    last token drawn is not read) and layer -> activations [positions, width] in the model's dtype, on its device.
+    `wanted` says which positions, from the request and the number of tokens read; without it, all of them.
     """
 
     layers: Sequence[int]
-    see: "Callable[[Request, range, dict[int, Tensor]], None]"
+    see: "Callable[[Request, Sequence[int], dict[int, Tensor]], None]"
+    wanted: Callable[[Request, int], Sequence[int]] = lambda _, read: range(read)
 
 
 class Engine(Protocol):

@@ -17,7 +17,7 @@ from candor.chat_text import open_turn, token_ids
 from candor.config.models import Model
 from candor.config.samplings import Sampling
 from candor.generations import responding
-from candor.generations.engine import Engine, Request
+from candor.generations.engine import Engine, Request, Watch
 from candor.generations.loading import PACKAGES, Files, load
 from candor.generations.responding import Item, Prompt, Row, Turn, counts_of, items_of, prefill_of
 from candor.partial import journalled, workplace
@@ -62,15 +62,17 @@ def respond(
     sampling: Sampling,
     items: Sequence[Item],
     finished: Callable[[int], None] = lambda _: None,
+    watch: Watch | None = None,
 ) -> list[Row]:
-    """Rows of the generation table, one per item and in their order, as an engine continues them."""
-    return responding.respond(partial(_turns, engine, tokenizer, sampling), sampling, items, finished)
+    """Rows of the generation table, one per item and in their order, as an engine continues them, watched or not."""
+    return responding.respond(partial(_turns, engine, tokenizer, sampling, watch), sampling, items, finished)
 
 
 def _turns(
     engine: Engine,
     tokenizer: "PreTrainedTokenizerBase",
     sampling: Sampling,
+    watch: Watch | None,
     prompts: Sequence[Prompt],
     finished: Callable[[int], None],
 ) -> list[Turn]:
@@ -91,7 +93,7 @@ def _turns(
                 Request(prompt.example_id, prompt.sample_index, ids, prompt.max_new_tokens, prompt.first_step)
             )
     through = len(prompts) - len(requests)
-    for done in engine.generate(requests, sampling):
+    for done in engine.generate(requests, sampling, watch):
         key = (done.request.example_id, done.request.sample_index)
         text = "" if done.status == "not_finite" else starts[key] + done.text
         turns[key] = Turn(text, done.token_ids, len(done.request.prompt), len(done.token_ids), done.status)

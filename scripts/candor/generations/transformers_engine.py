@@ -202,8 +202,9 @@ class _Run:
         tokens = text.new[:-1] if status == "not_finite" else text.new
         words = text_of(tokens[:-1] if ended and status == "ok" else tokens, text.request.prompt, self._tokenizer)
         if self._watch is not None:
-            held = {k: self._slots.take(("residual", k), slot, text.length)[:, 0] for k in self._watch.layers}
-            self._watch.see(text.request, range(text.length), held)
+            wanted = self._watch.wanted(text.request, text.length)
+            held = {k: self._slots.take(("residual", k), slot, wanted)[:, 0] for k in self._watch.layers}
+            self._watch.see(text.request, wanted, held)
         if status == "not_finite":
             self._slots.clear(slot)
         return Completion(text.request, tokens, before_stop(words, self._sampling.stop), status)

@@ -31,7 +31,7 @@ def responses(data: pa.Table, generations: Iterable[pa.Table], shard: str = "000
     missing, or of another dataset, is an error.
     """
     known = data.column("example_id").to_pylist()
-    examples = {row["example_id"]: row for row in data.slice(*_run(shard, data.num_rows)).to_pylist()}
+    examples = {row["example_id"]: row for row in rows_of_shard(data, shard)}
     found = [row for table in generations for row in table.to_pylist()]
     answered = {row["example_id"] for row in found}
     for named, others, where in ((answered, set(known), "dataset"), (set(examples), answered, "generations")):
@@ -59,7 +59,7 @@ def last_turns(data: pa.Table, shard: str = "000-of-001", answered: bool = True)
     response.
     """
     found = []
-    for row in data.slice(*_run(shard, data.num_rows)).to_pylist():
+    for row in rows_of_shard(data, shard):
         *prompt, turn = row["messages"]
         if turn["role"] == "assistant":
             found.append(_judged(row, prompt, 0, split(turn["content"], reasoning=OPEN in turn["content"])))
@@ -71,6 +71,13 @@ def last_turns(data: pa.Table, shard: str = "000-of-001", answered: bool = True)
         else:
             found.append(_judged(row, row["messages"], 0, (None, None, "ok")))
     return found
+
+
+def rows_of_shard(data: pa.Table, shard: str) -> list[dict[str, Any]]:
+    """The rows of a dataset that a shard holds."""
+    examples = shard_slice(shard, data.num_rows)
+    rows: list[dict[str, Any]] = data.slice(examples.start, examples.stop - examples.start).to_pylist()
+    return rows
 
 
 def reads_answers(config: Judge) -> bool:
@@ -123,7 +130,7 @@ def verdict_rows(texts: Sequence[Judged], judge_id: str, verdicts: Sequence[Verd
         {
             "example_id": text.example_id,
             "sample_index": text.sample_index,
-            "token_index": None,
+            "token_index": text.token_index,
             "judge": judge_id,
             **verdict._asdict(),
         }
@@ -158,12 +165,6 @@ def _judged(
         status=status,
         attributes=json.loads(example["attributes"]),
     )
-
-
-def _run(shard: str, n: int) -> tuple[int, int]:
-    """Where a shard's examples start, and how many they are."""
-    examples = shard_slice(shard, n)
-    return examples.start, examples.stop - examples.start
 
 
 def _object(text: str) -> dict[str, Any]:

@@ -26,8 +26,8 @@ class Vote(NamedTuple):
     verdict: str | None
 
 
-Votes = Mapping[str, Mapping[tuple[str, int], Vote]]
-"""Votes on texts, by judge, then by example and sample."""
+Votes = Mapping[str, Mapping[tuple[str, int, int | None], Vote]]
+"""Votes on texts, by judge, then by example, sample and place."""
 
 
 def judge(texts: Sequence[Judged], config: Majority, votes: Votes) -> list[Verdict]:
@@ -39,15 +39,12 @@ def judge(texts: Sequence[Judged], config: Majority, votes: Votes) -> list[Verdi
     """
     for id in config.judges:
         for text in texts:
-            if (text.example_id, text.sample_index) not in votes.get(id, {}):
+            if text.key not in votes.get(id, {}):
                 raise CandorError(
                     f"judge {id!r} has no row for example {text.example_id!r}, sample {text.sample_index}; give the "
                     "tables of all the judges that vote, on these texts."
                 )
-    return [
-        _verdict({id: votes[id][text.example_id, text.sample_index] for id in config.judges}, config.least)
-        for text in texts
-    ]
+    return [most({id: votes[id][text.key] for id in config.judges}, config.least) for text in texts]
 
 
 def prepare(args: Namespace, config: Majority) -> Prepared:
@@ -62,12 +59,11 @@ def prepare(args: Namespace, config: Majority) -> Prepared:
 
 def read_votes(paths: Sequence[Path]) -> Votes:
     """The votes of verdict tables, which may be shards; CandorError where a judge's shards tell of the same text."""
-    votes: dict[str, dict[tuple[str, int], Vote]] = {}
+    votes: dict[str, dict[tuple[str, int, int | None], Vote]] = {}
     for path in paths:
         for row in tables.read(path, VERDICT).to_pylist():
-            if row["token_index"] is not None:
-                continue  # of a token, not of the text
-            of_judge, key = votes.setdefault(row["judge"], {}), (row["example_id"], row["sample_index"])
+            of_judge = votes.setdefault(row["judge"], {})
+            key = row["example_id"], row["sample_index"], row["token_index"]
             if key in of_judge:
                 raise CandorError(
                     f"{path}: example {key[0]!r}, sample {key[1]} has a row of {row['judge']!r} in another table too; "
@@ -77,7 +73,8 @@ def read_votes(paths: Sequence[Path]) -> Votes:
     return votes
 
 
-def _verdict(votes: Mapping[str, Vote], least: int) -> Verdict:
+def most(votes: Mapping[str, Vote], least: int = 1) -> Verdict:
+    """What most of some votes say, by the names of those who cast them; as `judge` tells."""
     raw = json.dumps({id: vote.verdict for id, vote in votes.items()})
     cast = Counter(vote.verdict for vote in votes.values() if vote.verdict is not None)
     statuses = {vote.status for vote in votes.values()}
@@ -88,10 +85,10 @@ def _verdict(votes: Mapping[str, Vote], least: int) -> Verdict:
         f"{verdict} {number} ({', '.join(id for id, vote in votes.items() if vote.verdict == verdict)})"
         for verdict, number in sorted(cast.items())
     )
-    (winner, most), *rest = cast.most_common()
-    if most < least:
+    (winner, count), *rest = cast.most_common()
+    if count < least:
         return Verdict("invalid", rationale=f"fewer than {least} votes for any: {said}", raw=raw)
-    if rest and rest[0][1] == most:
+    if rest and rest[0][1] == count:
         return Verdict("invalid", rationale=f"a tie: {said}", raw=raw)
     status = "truncated" if any(vote == Vote("truncated", winner) for vote in votes.values()) else "ok"
-    return Verdict(status, winner, most / cast.total(), said, raw)
+    return Verdict(status, winner, count / cast.total(), said, raw)

@@ -12,7 +12,8 @@ from candor.schemas.status import SCORED
 class Judged:
     """A response, with the prompt that it answers; a part that is not there is None, and `status` says why.
 
-    `group_id` names the request, which several arms and samples share; `arm` is the prompt's label.
+    `group_id` names the request, which several arms and samples share; `arm` is the prompt's label. `token_index` is
+    the place that a verbalisation is about; None for a text that is about no single place.
     """
 
     example_id: str
@@ -24,6 +25,12 @@ class Judged:
     answer: str | None
     status: str
     attributes: Mapping[str, Any]
+    token_index: int | None = None
+
+    @property
+    def key(self) -> tuple[str, int, int | None]:
+        """Names the text among those of a judge."""
+        return self.example_id, self.sample_index, self.token_index
 
     def part(self, name: Reads) -> str | None:
         """A part of the response; None where it is absent or blank."""

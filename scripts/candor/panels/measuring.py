@@ -41,6 +41,24 @@ def measure(id: str, panel: Panel, texts: Sequence[Text]) -> list[Row]:
     return [{"panel": id, **row} for row in rows]
 
 
+def misjudged(rows: Sequence[Row]) -> list[str]:
+    """A sentence for each gold class of which a judge gives more texts another verdict than the right one."""
+    counts: dict[tuple[str, str], dict[str, Row]] = {}
+    for row in rows:
+        if row["measure"] == "confusion":
+            counts.setdefault((row["judge"], row["gold"]), {})[row["verdict"]] = row
+    sentences = []
+    for (judge, gold), by_verdict in counts.items():
+        most = max(by_verdict.values(), key=lambda row: row["value"])
+        if most["value"] > by_verdict[gold]["value"]:
+            share = 100 * most["value"] / most["n"]
+            sentences.append(
+                f"{judge} says {most['verdict']} of {most['value']:.0f} of {most['n']} texts ({share:.0f} %) whose "
+                f"gold label is {gold}."
+            )
+    return sentences
+
+
 def _pair(texts: Sequence[Text], judges: tuple[str, str], draws: Draws) -> list[Row]:
     found = _judged(texts, judges)
     one, other = ([verdicts[i] for verdicts in found.verdicts] for i in (0, 1))
@@ -87,7 +105,7 @@ def _against_gold(texts: Sequence[Text], judge: str, positive: str | None, draws
         rows.append(_row(measure, _with_gold_counted(of_all, len(texts) - len(known)), texts, [judge], judge=judge))
     for name in [positive] if positive is not None and len(classes) == 2 else classes:
         rows += _for_class(known, judge, name, draws)
-    return rows + _confusion(known, judge, classes)
+    return rows + _confusion(known, judge, classes, draws)
 
 
 def _with_gold_counted(found: Quantity, without: int) -> Quantity:
@@ -107,7 +125,8 @@ def _for_class(known: Sequence[Text], judge: str, name: str, draws: Draws) -> li
     return rows
 
 
-def _confusion(known: Sequence[Text], judge: str, classes: Sequence[str]) -> list[Row]:
+def _confusion(known: Sequence[Text], judge: str, classes: Sequence[str], draws: Draws) -> list[Row]:
+    """How many texts of each gold class get each verdict, and what share of the class they are."""
     verdicts = sorted({*classes, *(verdict for (verdict,) in _judged(known, [judge]).verdicts)})
     rows = []
     for gold in classes:
@@ -116,7 +135,9 @@ def _confusion(known: Sequence[Text], judge: str, classes: Sequence[str]) -> lis
         counts = Counter(verdict for (verdict,) in found.verdicts)
         for verdict in verdicts:
             count = Quantity(float(counts[verdict]), None, None, len(found.verdicts), len(set(found.groups)))
-            rows.append(_row("confusion", count, texts, [judge], judge=judge, verdict=verdict, gold=gold))
+            share = rate([said == verdict for (said,) in found.verdicts], found.groups, draws)
+            for measure, of_class in (("confusion", count), ("rate", share)):
+                rows.append(_row(measure, of_class, texts, [judge], judge=judge, verdict=verdict, gold=gold))
     return rows
 
 

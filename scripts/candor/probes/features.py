@@ -32,10 +32,10 @@ class Part(NamedTuple):
         """The part as read by a probe of these roles' tokens: an example without such a token is empty."""
         if not roles:
             return self
-        if self.activations.header.store != "tokens":
+        if self.activations.header.store not in ("tokens", "positions"):
             raise ActivationsError(
                 f"{self.activations.paths[0]}: stores {self.activations.header.store}; a probe that reads the tokens "
-                f"of {', '.join(roles)} alone needs `store: tokens`."
+                f"of {', '.join(roles)} alone needs `store: tokens` or `store: positions`."
             )
         part = self._replace(roles=tuple(roles))
         empty = [status in SCORED and not n for status, n in zip(self.statuses, part.n_read(), strict=True)]
@@ -129,7 +129,8 @@ def read_features(part: Part, layer: int, kind: str, order: Sequence[int]) -> Fe
     be whole stops the job: the file was damaged.
     """
     activations, single = part.activations, torch.ones(len(order), dtype=torch.int64)
-    if kind == "mean" and not part.roles:
+    # of chosen positions a file holds no mean, and the mean is that of the rows
+    if kind == "mean" and not part.roles and activations.header.store != "positions":
         x, lengths = activations.means(layer)[[part.positions[i] for i in order]], single
     elif kind == "log_loss":
         log_probs = activations.log_probs()

@@ -3,6 +3,10 @@
 `weight` float32 [layers, seeds, projections, width, c] and `bias` float32 [layers, seeds, c], for raw activations:
 score = pool(activations @ weight) + bias with the family's pooling; c = 1 for two classes. A probe of family
 perplexity has one weight, for the text's mean log-loss. Header key `probe`: see Header. `candor` holds the provenance.
+
+A probe of family mlp has two layers: `weight` [layers, seeds, hidden, width, 1], `hidden_bias` [layers, seeds, hidden],
+`output` [layers, seeds, hidden, c] and `bias`: score = mean over tokens of relu(activations @ weight + hidden_bias)
+@ output, plus bias. In memory, as its family reads it, the three are one weight [layers, seeds, hidden, width + 2, c].
 """
 
 import json
@@ -62,8 +66,11 @@ class SavedProbe:
     def save(self, path: Path, made: Mapping[str, Any]) -> None:
         """Write the probe whole."""
         metadata = {KEY: json.dumps(made, sort_keys=True), "probe": json.dumps(asdict(self.header), sort_keys=True)}
-        arrays = {"weight": self.weight.float().numpy(), "bias": self.bias.float().numpy()}
-        tensors.write(path, arrays, metadata)
+        arrays = {"weight": self.weight, "bias": self.bias}
+        if self._has_two_layers():
+            first, hidden_bias = self.weight[..., :-2, :1], self.weight[..., -2, 0]
+            arrays |= {"weight": first, "hidden_bias": hidden_bias, "output": self.weight[..., -1, :]}
+        tensors.write(path, {name: array.float().contiguous().numpy() for name, array in arrays.items()}, metadata)
 
     @classmethod
     def load(cls, path: Path) -> "SavedProbe":
@@ -76,7 +83,20 @@ class SavedProbe:
         except TypeError:
             raise ProbeError(f"{path}: was written by another version of candor; delete it to make it again.") from None
         loaded = load_file(path)
-        return cls(loaded["weight"], loaded["bias"], header)
+        weight = loaded["weight"]
+        if "hidden_bias" in loaded:
+            hidden = torch.cat([weight, loaded["hidden_bias"][..., None, None]], 3)
+            output = loaded["output"][..., None, :]
+            weight = torch.cat([hidden.expand(*hidden.shape[:-1], output.shape[-1]), output], 3)
+        return cls(weight, loaded["bias"], header)
+
+    def multiply_adds(self) -> int:
+        """Multiply-adds for each token that the probe reads."""
+        _, _, projections, width, outputs = self.weight.shape
+        return projections * (self.header.width + outputs if self._has_two_layers() else width * outputs)
+
+    def _has_two_layers(self) -> bool:
+        return self.header.family == "mlp"
 
     def at(self, layer: int, seed: int) -> tuple[Tensor, Tensor]:
         """Weight [projections, width, c] and bias [c] of one layer and seed."""

@@ -8,6 +8,9 @@ from torch import Tensor
 
 from candor.probes.features import Features
 
+ROWS = 1024
+"""Rows that a family with a `score_rows` is given at a time."""
+
 
 def projections_of(family: ModuleType, probe: Any) -> int:
     """How many projections of each token a family reads: fixed, or by its config where it has `projections(probe)`."""
@@ -31,11 +34,21 @@ def mean_rows(features: Features) -> Features:
     return Features(torch.stack([part.mean(0) for part in parts]), torch.ones_like(features.lengths))
 
 
+def mean_by_example(values: Tensor, lengths: Tensor) -> Tensor:
+    """The mean [n, …] over each example's rows of values [rows, …]; lengths int64 [n] are their numbers."""
+    owner = torch.repeat_interleave(lengths)
+    total = values.new_zeros(len(lengths), *values.shape[1:]).index_add(0, owner, values)
+    return total / lengths.view(-1, *[1] * (values.dim() - 1)).to(values.dtype)
+
+
 def scores(features: Features, weight: Tensor, bias: Tensor, family: ModuleType, probe: Any) -> Tensor:
     """Scores [n, p] of one layer's examples.
 
     weight [projections, width, p] and bias [p], in the dtype of the features.
     """
+    if hasattr(family, "score_rows"):
+        rows = [family.score_rows(block, weight) for block in features.x.split(ROWS)]
+        return mean_by_example(torch.cat(rows), features.lengths) + bias
     projections, width, problems = weight.shape
     # as linear() of contiguous rows of weights, for so few of them a third of the time of x @ columns; the layout also
     # decides how autograd forms the weights' gradient

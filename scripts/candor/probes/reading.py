@@ -19,6 +19,7 @@ from torch import Tensor
 
 from candor.hardware import auto_dtype
 from candor.probes.features import Features
+from candor.probes.pooling import mean_by_example
 
 CACHED_BYTES = 32 * 2**20
 """What a CPU's caches hold: fewer rows are read fast enough in float32."""
@@ -144,6 +145,19 @@ class Single:
         x = self.x[start:stop]
         scores = torch.nn.functional.linear(x, weight.sum(0))
         return Scored(scores, lambda of_scores: (of_scores.T @ x).expand(weight.shape))
+
+
+class TokenRows:
+    """Every row of the examples `order`, less `shift` [width], and the mean over each example's rows."""
+
+    def __init__(self, features: Features, order: Tensor, shift: Tensor) -> None:
+        self._rows = _Rows(features, order, shift, low=False)
+        self._rows.x -= shift
+        self.block = self._rows.block
+
+    def average(self, start: int, stop: int, values: Tensor) -> Tensor:
+        """The mean [n, …] over each of the examples start to stop of values [rows, …] of their rows."""
+        return mean_by_example(values, self._rows.lengths[start:stop])
 
 
 Reader = Pooled | Largest | Single

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 from torch import Tensor
 
 from candor.config.probes import Probe
-from candor.probes.features import Part, read_features
+from candor.probes.features import Features, Part, read_features
 from candor.probes.files import SavedProbe
 from candor.probes.pooling import scores_in_blocks
 from candor.probes.training import margin
@@ -42,7 +42,7 @@ def score_part(part: Part, probe: SavedProbe, monitor: str, parameters: int) -> 
     read, tokens = (np.array(counts, dtype=np.float64) for counts in (part.n_read(), part.n_tokens))
     tables = []
     for layer in probe.header.layers:
-        own = 2.0 * probe.weight[0, 0].numel() * read
+        own = 2.0 * probe.multiply_adds() * read
         subject = 2.0 * parameters * (layer + 1) / source.blocks * tokens
         seeds = probe.header.seeds
         weights, biases = zip(*(probe.at(layer, seed) for seed in seeds), strict=True)
@@ -79,14 +79,33 @@ def part_scores(
 
     weights [projections, width, c] and biases [c], one of each per seed.
     """
+    logits = part_logits(part, weights, biases, layer, probe, family)
+    return {seed: class_scores(logits[i], probe.family) for i, seed in enumerate(seeds)}
+
+
+def part_logits(
+    part: Part, weights: Sequence[Tensor], biases: Sequence[Tensor], layer: int, probe: Any, family: ModuleType
+) -> np.ndarray:
+    """Logits [seeds, n, c] at one layer, as the weights and biases give them; nan where an example carries none."""
     whole = part.scored()
-    logits = np.full((len(seeds), len(part.rows), len(biases[0])), np.nan)
+    logits = np.full((len(biases), len(part.rows), len(biases[0])), np.nan)
     if whole:
         features = read_features(part, layer, family.FEATURES, whole)
-        weight, bias = torch.stack(list(weights), 2), torch.stack(list(biases))
-        flat = scores_in_blocks(features, weight.flatten(2), bias.flatten(), family, probe)
-        logits[:, whole] = flat.view(len(whole), *bias.shape).transpose(0, 1).double().numpy()
-    return {seed: class_scores(logits[i], probe.family) for i, seed in enumerate(seeds)}
+        logits[:, whole] = logits_by_seed(features, weights, biases, probe, family)
+    return logits
+
+
+def logits_by_seed(
+    features: Features, weights: Sequence[Tensor], biases: Sequence[Tensor], probe: Any, family: ModuleType
+) -> np.ndarray:
+    """Logits float64 [seeds, n, c] of features; weights [projections, width, c] and biases [c], one of each per seed.
+
+    Where each row is an example of its own, they are those of single tokens.
+    """
+    weight, bias = torch.stack(list(weights), 2), torch.stack(list(biases))
+    flat = scores_in_blocks(features, weight.flatten(2), bias.flatten(), family, probe)
+    found: np.ndarray = flat.view(-1, *bias.shape).transpose(0, 1).double().numpy()
+    return found
 
 
 def class_scores(logits: np.ndarray, family: str) -> tuple[np.ndarray, np.ndarray | None]:

@@ -12,7 +12,7 @@ returned apply to raw activations.
 import math
 from collections.abc import Callable, Sequence
 from types import ModuleType
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -21,7 +21,7 @@ from candor.config.probes import Trained
 from candor.probes.features import Features
 from candor.probes.pooling import projections_of, scoring_of
 from candor.probes.problems import Problems
-from candor.probes.reading import Reader, reader, rows_of
+from candor.probes.reading import Reader, TokenRows, reader, rows_of
 
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8
@@ -34,6 +34,7 @@ ROUNDING = 1e-6
 class Fitted(NamedTuple):
     """Weights of p problems for raw activations: weight [projections, width, p, c], bias [p, c], and their history.
 
+    A family with a `score_rows` has further numbers after each projection's width (probes/families/__init__.py).
     `best_epoch`, counted from 0, is the one whose weights these are.
     """
 
@@ -44,24 +45,11 @@ class Fitted(NamedTuple):
 
 
 class _Parameters:
-    """Parameters of p problems as rows [p, k * c * width + c], weights first, and AdamW's moments of them."""
+    """Parameters of p problems as rows [p, k], and AdamW's moments of them; `decayed` [k] is 1 where they decay."""
 
-    def __init__(self, projections: int, outputs: int, width: int, seeds: Sequence[int]) -> None:
-        self.shape, bound = (projections, outputs, width), width**-0.5
-        rows = []
-        for seed in seeds:  # the same start for every fold of a seed
-            generator = torch.Generator().manual_seed(seed)
-            first = (torch.rand(projections, width, outputs, generator=generator) * 2 - 1) * bound
-            rows.append(torch.cat([first.transpose(1, 2).flatten(), torch.zeros(outputs)]))
-        self.values = torch.stack(rows)
-        self.first, self.second = torch.zeros(2, *self.values.shape)
-        self.decayed = torch.ones(self.values.shape[1])
-        self.decayed[-outputs:] = 0
-
-    def split(self, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Weights [p, k, c, width] and biases [p, c] of rows."""
-        outputs = self.shape[1]
-        return values[:, :-outputs].view(len(values), *self.shape), values[:, -outputs:]
+    def __init__(self, values: Tensor, decayed: Tensor) -> None:
+        self.values, self.decayed = values, decayed
+        self.first, self.second = torch.zeros(2, *values.shape)
 
     def keep(self, staying: Tensor) -> None:
         """Go on with the problems that the mask [p] names."""
@@ -102,23 +90,175 @@ class _Inputs(NamedTuple):
         return self._replace(center=self.center[staying], scale=self.scale[staying])
 
 
+class _Model(Protocol):
+    """What is trained: logits of the examples by rows of parameters, and what those rows are for raw activations."""
+
+    def first(self, seeds: Sequence[int]) -> _Parameters:
+        """Parameters to start from, one row for each seed: the same for every fold of a seed."""
+
+    def train(self, start: int, stop: int, values: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """Logits [n, p, c] of training examples start to stop, and the way back from their gradient to that of rows."""
+
+    def watched(self, values: Tensor) -> Tensor:
+        """Logits [n, p, c] of all watched examples."""
+
+    def keep(self, staying: Tensor) -> None:
+        """Go on with the problems that the mask [p] names."""
+
+    def raw(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Weight [projections, width, p, c] and bias [p, c] for raw activations, of all problems."""
+
+
+class _Projections:
+    """A pooling of projections; a row of parameters holds weights [k, c, width], then biases [c]."""
+
+    def __init__(
+        self,
+        features: Features,
+        order: Tensor,
+        seen: Tensor,
+        inputs: _Inputs,
+        family: ModuleType,
+        probe: Trained,
+        outputs: int,
+    ) -> None:
+        self._inputs, self._all, self._outputs = inputs, inputs, outputs
+        self._projections, self._width, self._seen = projections_of(family, probe), features.x.shape[1], len(seen)
+        rows, center = rows_of(features, family, probe), inputs.center.mean(0)
+        self._training, self._watching = (
+            reader(rows, each, center, family, probe, inputs.scoring) for each in (order, seen)
+        )
+
+    def first(self, seeds: Sequence[int]) -> _Parameters:
+        rows, bound = [], self._width**-0.5
+        for seed in seeds:
+            generator = torch.Generator().manual_seed(seed)
+            first = (torch.rand(self._projections, self._width, self._outputs, generator=generator) * 2 - 1) * bound
+            rows.append(torch.cat([first.transpose(1, 2).flatten(), torch.zeros(self._outputs)]))
+        values = torch.stack(rows)
+        decayed = torch.ones(values.shape[1])
+        decayed[-self._outputs :] = 0
+        return _Parameters(values, decayed)
+
+    def train(self, start: int, stop: int, values: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        weight, bias = self._inputs.raw(*self._split(values))
+        logits, back = _logits(self._training, start, stop, weight, bias)
+
+        def whole(of_logits: Tensor) -> Tensor:
+            of_weight = back(of_logits.flatten(1)).unflatten(1, bias.shape).transpose(0, 1)
+            return self._inputs.back(of_weight, of_logits.sum(0))
+
+        return logits, whole
+
+    def watched(self, values: Tensor) -> Tensor:
+        weight, bias = self._inputs.raw(*self._split(values))
+        return torch.cat([_logits(self._watching, *each, weight, bias)[0] for each in _blocks(self._seen, WATCHED)])
+
+    def keep(self, staying: Tensor) -> None:
+        self._inputs = self._inputs.keep(staying)
+
+    def raw(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        weight, bias = self._all.raw(*self._split(values))
+        return weight.permute(1, 3, 0, 2).contiguous(), bias
+
+    def _split(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Weights [p, k, c, width] and biases [p, c] of rows."""
+        shape = (len(values), self._projections, self._outputs, self._width)
+        return values[:, : -self._outputs].view(shape), values[:, -self._outputs :]
+
+
+class _Layers(NamedTuple):
+    """Parameters of p networks of two layers: [p, h, width], [p, h], [p, h, c] and [p, c]."""
+
+    weight: Tensor
+    hidden_bias: Tensor
+    output: Tensor
+    bias: Tensor
+
+
+class _Network:
+    """Two layers on each row, averaged over an example's rows; a row of parameters holds those of `_Layers` in turn."""
+
+    def __init__(
+        self,
+        features: Features,
+        order: Tensor,
+        seen: Tensor,
+        inputs: _Inputs,
+        family: ModuleType,
+        probe: Trained,
+        outputs: int,
+    ) -> None:
+        self._inputs, self._all, self._outputs = inputs, inputs, outputs
+        self._hidden, self._width, self._seen = projections_of(family, probe), features.x.shape[1], len(seen)
+        # near the middle of the rows, float32 rounds little
+        self._shift = inputs.center.mean(0)
+        self._training, self._watching = (TokenRows(features, each, self._shift) for each in (order, seen))
+
+    def first(self, seeds: Sequence[int]) -> _Parameters:
+        hidden, width, outputs, rows = self._hidden, self._width, self._outputs, []
+        for seed in seeds:
+            generator = torch.Generator().manual_seed(seed)
+            weight, output = (torch.rand(hidden, k, generator=generator) * 2 - 1 for k in (width, outputs))
+            parts = [weight * width**-0.5, torch.zeros(hidden), output * hidden**-0.5, torch.zeros(outputs)]
+            rows.append(torch.cat([part.flatten() for part in parts]))
+        decayed = _Layers(
+            torch.ones(hidden, width), torch.zeros(hidden), torch.ones(hidden, outputs), torch.zeros(outputs)
+        )
+        return _Parameters(torch.stack(rows), torch.cat([part.flatten() for part in decayed]))
+
+    def train(self, start: int, stop: int, values: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        given = values.detach().requires_grad_()
+        with torch.enable_grad():
+            logits = self._read(self._training, start, stop, given)
+        return logits.detach(), lambda of_logits: torch.autograd.grad(logits, given, of_logits)[0]
+
+    def watched(self, values: Tensor) -> Tensor:
+        return torch.cat([self._read(self._watching, *each, values) for each in _blocks(self._seen, WATCHED)])
+
+    def keep(self, staying: Tensor) -> None:
+        self._inputs = self._inputs.keep(staying)
+
+    def raw(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """As the family's `score_rows` reads it: for each class the hidden layer, its bias, its weight in the class."""
+        own = _raw_layers(self._split(values), self._all)
+        hidden = torch.cat([own.weight, own.hidden_bias[..., None]], 2)[..., None].expand(-1, -1, -1, self._outputs)
+        return torch.cat([hidden, own.output[:, :, None]], 2).permute(1, 2, 0, 3).contiguous(), own.bias
+
+    def _read(self, rows: TokenRows, start: int, stop: int, values: Tensor) -> Tensor:
+        own = _raw_layers(self._split(values), self._inputs._replace(center=self._inputs.center - self._shift))
+        x = rows.block(start, stop)
+        z = torch.nn.functional.linear(x, own.weight.flatten(0, 1)).view(len(x), len(values), self._hidden)
+        tokens = torch.bmm((z + own.hidden_bias).relu().transpose(0, 1), own.output).transpose(0, 1)
+        return rows.average(start, stop, tokens) + own.bias
+
+    def _split(self, values: Tensor) -> _Layers:
+        p, h, width, c = len(values), self._hidden, self._width, self._outputs
+        weight, hidden_bias, output, bias = values.split([h * width, h, h * c, c], 1)
+        return _Layers(weight.view(p, h, width), hidden_bias, output.view(p, h, c), bias)
+
+
+def _raw_layers(own: _Layers, inputs: _Inputs) -> _Layers:
+    """Parameters for inputs as they are, from those for standardised ones."""
+    weight = own.weight / inputs.scale[:, None]
+    return own._replace(weight=weight, hidden_bias=own.hidden_bias - (weight @ inputs.center[..., None]).squeeze(2))
+
+
 def fit(
     features: Features, labels: Tensor, problems: Problems, family: ModuleType, probe: Trained, seed: int
 ) -> Fitted:
     """Train all problems of one layer; labels int64 [n] are class indices, two classes give one output."""
     classes = int(labels.max()) + 1
-    n, count, projections = len(labels), len(problems.seeds), projections_of(family, probe)
+    n, count = len(labels), len(problems.seeds)
     order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
     order = torch.cat([_by_length(block, features) for block in order.split(probe.batch_size)])
     seen = _by_length(problems.watch.any(1).nonzero().squeeze(1), features)
     y, train, watched_y, watch = labels[order], problems.train[order], labels[seen], problems.watch[seen]
     center, scale = _standardisation(features, problems.train)
     inputs = _Inputs(center.T, scale.T, scoring_of(family, probe))
-    standardised, rows = inputs, rows_of(features, family, probe)
-    reading, watching = (
-        reader(rows, each, inputs.center.mean(0), family, probe, inputs.scoring) for each in (order, seen)
-    )
-    state = _Parameters(projections, 1 if classes == 2 else classes, features.x.shape[1], problems.seeds)
+    kind = _Network if hasattr(family, "score_rows") else _Projections
+    model: _Model = kind(features, order, seen, inputs, family, probe, 1 if classes == 2 else classes)
+    state = model.first(problems.seeds)
     blocks = _blocks(n, probe.batch_size)
     best = state.values.clone()
     best_auroc, best_loss = torch.full((count,), -1.0, dtype=torch.float64), torch.zeros(count, dtype=torch.float64)
@@ -130,13 +270,10 @@ def fit(
             start, stop = blocks[block]
             rate = learning_rate(probe, t / steps)
             t += 1
-            weight, bias = inputs.raw(*state.split(state.values))
-            logits, back = _logits(reading, start, stop, weight, bias)
+            logits, back = model.train(start, stop, state.values)
             of_logits = _loss_gradient(logits, y[start:stop], train[start:stop])
-            of_weight = back(of_logits.flatten(1)).unflatten(1, bias.shape).transpose(0, 1)
-            state.step(inputs.back(of_weight, of_logits.sum(0)), probe, rate, t)
-        weight, bias = inputs.raw(*state.split(state.values))
-        logits = torch.cat([_logits(watching, *each, weight, bias)[0] for each in _blocks(len(seen), WATCHED)])
+            state.step(back(of_logits), probe, rate, t)
+        logits = model.watched(state.values)
         auroc, loss = watched_auroc(logits, watched_y, watch), _mean_loss(logits, watched_y, watch).double()
         higher = auroc > best_auroc[live]
         kept = higher | ((auroc == best_auroc[live]) & (loss < best_loss[live]))
@@ -149,10 +286,9 @@ def fit(
             break
         if not staying.all():
             live, train, watch = live[staying], train[:, staying], watch[:, staying]
-            inputs = inputs.keep(staying)
+            model.keep(staying)
             state.keep(staying)
-    weight, bias = standardised.raw(*state.split(best))
-    return Fitted(weight.permute(1, 3, 0, 2).contiguous(), bias, best_epoch.tolist(), best_auroc.tolist())
+    return Fitted(*model.raw(best), best_epoch.tolist(), best_auroc.tolist())
 
 
 def learning_rate(probe: Trained, done: float) -> float:

@@ -14,6 +14,7 @@ MEASURES = (
     "kappa_gold",  # Cohen's kappa of judge and gold
     "sensitivity",  # share of the texts of one gold class that get its verdict
     "specificity",  # share of the texts of all other gold classes that do not get its verdict
+    "rate",  # share of the texts of one gold class that get a verdict
     "confusion",  # how many texts of a gold class get a verdict, a count without interval
 )
 AGREEMENT = TableSchema(

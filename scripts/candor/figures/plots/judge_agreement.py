@@ -64,11 +64,11 @@ def draw(data: FigureInput, figure: Figure) -> Drawn:
     drawn: list[Mark] = []
     for section, places in zip(sections, layout.places, strict=True):
         for line, at in zip(section.lines, places, strict=True):
-            _value(kappas, line.kappa, at, line.look)
-            _value(shares, line.share, at, line.look)
+            value(kappas, line.kappa, at, line.look)
+            value(shares, line.share, at, line.look)
             if line.counts:
                 _say(panels[2], at, line.counts)
-            drawn += [_mark(section.panel, row) for row in (line.kappa, line.share, *line.further) if row is not None]
+            drawn += [mark(section.panel, row) for row in (line.kappa, line.share, *line.further) if row is not None]
     every = [line.kappa for section in sections for line in section.lines if line.kappa is not None]
     marks.value_axis(kappas, [*every, {"value": 1.0, "low": None, "high": None}], 0.0)
     kappas.set_title("kappa", loc="left")
@@ -95,7 +95,7 @@ def _shares_title(data: FigureInput) -> str:
     return ", or ".join(shown)
 
 
-def _value(axes: Axes, row: Row | None, at: float, look: style.Look) -> None:
+def value(axes: Axes, row: Row | None, at: float, look: style.Look) -> None:
     """A value, or why there is none; nothing where none belongs."""
     if row is None:
         return
@@ -105,7 +105,7 @@ def _value(axes: Axes, row: Row | None, at: float, look: style.Look) -> None:
 
 
 def _sections(panel: Agreement, several: bool) -> list[Section]:
-    names = _names(panel)
+    names = titles_of(panel)
     start = f"{panel.config.title}: " if several else ""
     sections = []
     if len(names) > 1:
@@ -158,7 +158,7 @@ def _wrapped(words: str) -> str:
     return style.wrap(words, COUNTS_WIDTH, style.NOTE_SIZE)
 
 
-def _names(panel: Agreement) -> dict[str, str]:
+def titles_of(panel: Agreement) -> dict[str, str]:
     """The judges' titles by id, in the panel's order, with the id where several have one title."""
     titles = Counter(judge.title for judge in panel.judges.values())
     return {
@@ -166,7 +166,7 @@ def _names(panel: Agreement) -> dict[str, str]:
     }
 
 
-def _mark(panel: Agreement, row: Row) -> Mark:
+def mark(panel: Agreement, row: Row) -> Mark:
     names = {name: row[name] for name in ("judge", "other", "verdict", "gold")}
     return marks.mark(row["measure"], row, panel=panel.id, **names, statuses=row["statuses"], remark=row["remark"])
 
@@ -199,17 +199,17 @@ def _notes(data: FigureInput) -> list[str]:
     ]
     return [
         " ".join(filter(None, about)),
-        *(_about(panel) for panel in data.panels),
+        *(of_panel(panel) for panel in data.panels),
         *marks.provenance_notes(data, "bootstrap over groups; Wilson score"),
     ]
 
 
-def _about(panel: Agreement) -> str:
+def of_panel(panel: Agreement) -> str:
     """What the judges of a panel read, who they are, and what became of it where not all is ok."""
     whole = [row for row in panel.rows if row["measure"] in ("cohen_kappa", "accuracy")]
     statuses = {name: counts for row in whole for name, counts in json.loads(row["statuses"]).items()}
     judges = []
-    for id, name in _names(panel).items():
+    for id, name in titles_of(panel).items():
         spoilt = ", ".join(f"{n} {status.replace('_', ' ')}" for status, n in statuses[id].items() if status != "ok")
         judges.append(f"{name} ({panel.judges[id].kind}{f'; {spoilt}' if spoilt else ''})")
     texts = whole[0]["n"] + whole[0]["n_skipped"]

@@ -2,23 +2,19 @@
 
 from collections.abc import Sequence
 
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
-from matplotlib.patches import Rectangle
 
 from candor.config.figures import Figure
-from candor.figures import marks, style
+from candor.figures import marks, squares, style
 from candor.figures.inputs import Drawn, FigureError, FigureInput, Mark, Row
 
 FEW_GROUPS = 20
 """A cell that tests on fewer groups is hatched: its interval is wide."""
 CELL = 0.42  # inches of height
 AROUND = 0.85  # inches of height for a heatmap's title and column names
-COLOURS = colormaps["YlGnBu"]
 SCALE = Normalize(0.5, 1.0)  # chance to perfect; what lies below chance takes the lightest colour
-NO_VALUE = "#eeeeee"
 
 
 def draw(data: FigureInput, figure: Figure) -> Drawn:
@@ -41,7 +37,13 @@ def draw(data: FigureInput, figure: Figure) -> Drawn:
     for axes in panels[len(grids) :]:
         axes.set_axis_off()
     bar = picture.colorbar(
-        ScalarMappable(SCALE, COLOURS), ax=list(panels), shrink=0.5, aspect=30, pad=0.02, extend="min", label="AUROC"
+        ScalarMappable(SCALE, squares.COLOURS),
+        ax=list(panels),
+        shrink=0.5,
+        aspect=30,
+        pad=0.02,
+        extend="min",
+        label="AUROC",
     )
     bar.outline.set_linewidth(0.5)
     return Drawn(picture, [_mark(row) for row in rows])
@@ -79,24 +81,9 @@ def _heatmap(axes: Axes, grid: Sequence[Row], room: float) -> None:
 
 def _cell(axes: Axes, x: int, y: int, row: Row | None) -> None:
     """A square of colour with its AUROC, bold on the diagonal, hatched where few groups were tested."""
-    value = row["value"] if row else None
-    colour = NO_VALUE if value is None else COLOURS(SCALE(value))
-    ink = "black" if value is None or SCALE(value) < 0.6 else "white"
-    axes.add_patch(Rectangle((x, y), 1, 1, facecolor=colour, edgecolor=style.PALE, linewidth=0.6))
-    words = axes.text(
-        x + 0.5,
-        y + 0.5,
-        _words(row),
-        ha="center",
-        va="center",
-        fontsize=style.NOTE_SIZE,
-        fontweight="bold" if x == y else "normal",
-        color=ink,
-        linespacing=1.1,
-    )
-    if row is not None and _hatched(row):
-        axes.add_patch(Rectangle((x, y), 1, 1, fill=False, edgecolor=ink, hatch="///", linewidth=0, alpha=0.6))
-        words.set_bbox({"facecolor": colour, "edgecolor": "none", "pad": 1})
+    level = None if row is None or row["value"] is None else float(SCALE(row["value"]))
+    hatched = row is not None and _hatched(row)
+    squares.put(axes, x, y, squares.Square(level, _words(row), bold=x == y, hatched=hatched))
 
 
 def _values(grid: Sequence[Row]) -> list[str]:

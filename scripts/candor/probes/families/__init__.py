@@ -14,4 +14,7 @@ Every family's score is a pooling of per-token projections w·a, plus a bias, so
 - `fit(features, labels, classes, probe)`, in families with a fit of their own: weights [width, c] and biases [c] from
   mean activations [n, width] and class indices [n]; with `SEEDED` true it takes a seed as well, the last argument. The
   others are trained by gradient descent (probes/training.py).
+- `score_rows(x, weight)`, in place of `pool` in a family whose score is the mean over rows of a network of two layers:
+  scores [rows, p] of rows x [rows, width], without the bias. Its weight is [hidden, width + 2, p]: of each hidden unit
+  the weights, its bias, and its weight in the score.
 """

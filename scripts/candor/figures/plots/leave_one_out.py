@@ -1,0 +1,142 @@
+"""What a probe is worth on each kind of text where nothing was learnt from that kind, beside the text alone."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from matplotlib.axes import Axes
+
+from candor.config.figures import Figure
+from candor.figures import marks, style
+from candor.figures.inputs import Drawn, FigureError, FigureInput, Mark, Row
+from candor.metrics.measuring import MACRO
+
+SELECTED = "selected"
+LINE = 0.37  # inches of a held-out value
+AROUND = 0.75  # inches of titles and axes
+APART = 0.18  # lines between the marks of one value
+NAME_WIDTH = 1.5  # inches
+PANELS = {"auroc": "AUROC", "accuracy": "accuracy"}
+
+
+class Found(NamedTuple):
+    """The rows of the table by monitor, held-out value (None: all), metric and what it is compared with."""
+
+    rows: dict[tuple[str, str | None, str, str | None], Row]
+    values: list[str | None]
+    probe: str
+    text: str
+    others: list[str]
+    attribute: str
+    classes: int
+
+    def row(self, monitor: str, value: str | None, metric: str, versus: str | None = None) -> Row:
+        """A row; one without a value where it was not measured."""
+        nothing = {"value": None, "low": None, "high": None, "n": 0, "n_groups": 0, "n_skipped": 0, "remark": None}
+        more = {"metric": metric, "versus": versus, "layer": None, "n_source_groups": None}
+        return self.rows.get((monitor, value, metric, versus), nothing | more)
+
+
+def draw(data: FigureInput, figure: Figure) -> Drawn:
+    """A line per held-out value and one for all; AUROC, accuracy, and the AUROC of the probe less that of the text."""
+    found = _found(data.cells.rows if data.cells else [])
+    keys = [marks.key(style.HEADLINE, "probe chosen without the value"), marks.key(style.TEXT, f"text ({found.text})")]
+    keys += [marks.key(style.PROBE._replace(line=""), "each probe")] if found.others else []
+    body = LINE * (len(found.values) + 0.5) + AROUND
+    picture = style.page(style.FULL, body, figure.title, _notes(data, found), keys)
+    panels = list(picture.subplots(1, 3, sharey=True))
+    drawn: list[Mark] = []
+    for axes, (metric, word) in zip(panels, PANELS.items(), strict=False):
+        shown = []
+        for at, value in enumerate(found.values):
+            for monitor in found.others:
+                row = found.row(monitor, value, metric)
+                if row["value"] is not None:
+                    marks.point(axes, row["value"], at, style.PROBE, size=3, behind=True)
+                drawn.append(_mark(metric, row, monitor, value))
+            for monitor, look, shift in ((found.probe, style.HEADLINE, -APART), (found.text, style.TEXT, APART)):
+                row = found.row(monitor, value, metric)
+                marks.dot(axes, row, at + shift, look)
+                marks.beside(axes, at + shift, marks.number(row["value"]), look.colour, bold=value is None)
+                drawn.append(_mark(metric, row, monitor, value))
+                shown.append(row)
+        marks.value_axis(axes, shown, 0.5 if metric == "auroc" else 1 / found.classes)
+        axes.set_xlabel(word)
+    drawn += _differences(panels[2], found)
+    _furnish(panels, found)
+    return Drawn(picture, drawn)
+
+
+def _found(rows: Sequence[Row]) -> Found:
+    """Of several classes the mean over classes is drawn, of two the only one."""
+    macro = any(row["class"] == MACRO for row in rows)
+    of = [row for row in rows if row["metric"] == "accuracy" or (row["class"] == MACRO) == macro]
+    of = [row for row in of if row["metric"] in PANELS]
+    values = sorted({row["target"] for row in of if row["target"] is not None})
+    texts = list(dict.fromkeys(row["versus"] for row in of if row["versus"] is not None))
+    if not values or not texts:
+        raise FigureError(
+            "the cell table has no held-out values with a text baseline; is it of an experiment that leaves one out?"
+        )
+    monitors = list(dict.fromkeys(row["monitor"] for row in of))
+    probes = [monitor for monitor in monitors if monitor != texts[0]]
+    probe = SELECTED if SELECTED in probes else probes[0]
+    others = [monitor for monitor in probes if monitor != probe] if len(probes) > 2 else []
+    by_key = {(row["monitor"], row["target"], row["metric"], row["versus"]): row for row in of}
+    classes = len({row["class"] for row in rows if row["metric"] == "auroc"} - {MACRO}) if macro else 2
+    return Found(by_key, [None, *values], probe, texts[0], others, of[0]["source"], classes)
+
+
+def _differences(axes: Axes, found: Found) -> list[Mark]:
+    shown, drawn = [], []
+    for at, value in enumerate(found.values):
+        row = found.row(found.probe, value, "auroc", found.text)
+        marks.dot(axes, row, at, style.HEADLINE)
+        marks.beside(axes, at, marks.signed(row["value"]), bold=value is None)
+        drawn.append(_mark("difference", row, found.probe, value))
+        shown.append(row)
+    marks.value_axis(axes, shown, 0.0)
+    axes.set_xlabel(f"AUROC, probe less {found.text}")
+    return drawn
+
+
+def _furnish(panels: Sequence[Axes], found: Found) -> None:
+    for axes in panels:
+        axes.tick_params(axis="y", length=0)
+        axes.set_ylim(len(found.values) - 0.4, -0.6)
+        axes.axhline(0.5, color=style.GREY, linewidth=0.6)
+        for at in range(len(found.values)):
+            axes.axhline(at, color=style.PALE, linewidth=0.5, zorder=0)
+    names = []
+    for value in found.values:
+        row = found.row(found.probe, value, "auroc")
+        name = f"all {len(found.values) - 1}" if value is None else value.replace("_", " ")
+        counted = f"n {row['n']}, {row['n_groups']} groups"
+        names.append(f"{style.wrap(name, NAME_WIDTH, 8)}\n{counted}")
+    panels[0].set_yticks(range(len(names)), names, fontsize=style.NOTE_SIZE, linespacing=1.1)
+    panels[0].get_yticklabels()[0].set_fontweight("bold")
+
+
+def _mark(kind: str, row: Row, monitor: str, value: str | None) -> Mark:
+    names = {"monitor": monitor, "held_out": value, "metric": row["metric"], "versus": row["versus"]}
+    return marks.mark(
+        kind, row, **names, layer=row["layer"], n_source_groups=row["n_source_groups"], remark=row["remark"]
+    )
+
+
+def _notes(data: FigureInput, found: Found) -> list[str]:
+    of_probe = [found.row(found.probe, value, "auroc") for value in found.values]
+    chosen: dict[str, int] = {}
+    for row in of_probe[1:]:
+        remark = next((part for part in (row["remark"] or "").split("; ") if part.startswith("the probe is ")), None)
+        if remark:
+            chosen[remark.removeprefix("the probe is ")] = chosen.get(remark.removeprefix("the probe is "), 0) + 1
+    listed = ", ".join(f"{name} {times}\N{MULTIPLICATION SIGN}" for name, times in chosen.items())
+    return [
+        f"Held out: one {found.attribute} at a time; weights, layers and the choice of the probe come from the others "
+        f"alone{f' (chosen: {listed})' if listed else ''}. all: mean over held-out values, each with its own fit."
+        f"{' AUROC: mean over classes, each against the rest.' if found.classes > 2 else ''} "
+        f"Dotted: chance (of {found.classes} classes of one size). Per line "
+        f"{marks.span(row['n_skipped'] for row in of_probe if row['n'])} skipped.",
+        *marks.perfect_notes(row for row in found.rows.values() if row["monitor"] in (found.probe, found.text)),
+        *marks.provenance_notes(data, "bootstrap over groups and seeds"),
+    ]
