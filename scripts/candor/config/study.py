@@ -91,6 +91,9 @@ class Study(Section):
                 model["device"] = auto_device()
             if model["dtype"] == "auto":
                 model["dtype"] = auto_dtype(model["device"])
+        for probe in config["probes"].values():
+            if probe.get("dtype") == "auto":
+                probe["dtype"] = auto_dtype("cpu")
         for reader in [*config["captures"].values(), *config["baselines"].values()]:
             if reader.get("batch_tokens") == "auto":
                 reader["batch_tokens"] = auto_batch_tokens(config["models"][self.base(reader["subject"])]["device"])
