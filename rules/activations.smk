@@ -12,6 +12,7 @@ rule extract_activations:
         "results/logs/activations/{capture}/{dataset}/{shard}.log",
     benchmark:
         "results/benchmarks/activations/{capture}/{dataset}/{shard}.tsv"
+    priority: SOON
     conda:
         "../envs/gpu.yaml"
     # two jobs of one thread do more than one of two, above all on a machine that does other work; --set-threads for more

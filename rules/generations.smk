@@ -18,6 +18,7 @@ rule generate:
         "results/benchmarks/generations/{sampling}/{subject}/{dataset}/{shard}.tsv"
     wildcard_constraints:
         subject=one_of([*config["models"], *config["adapters"], *config["ablations"]]),
+    priority: EARLY
     conda:
         "../envs/gpu.yaml"
     # two jobs of one thread do more than one of two, above all on a machine that does other work; --set-threads for more
@@ -55,6 +56,7 @@ rule generate_by_client:
         "results/logs/generations/{sampling}/{client}/{dataset}/{shard}.log",
     benchmark:
         "results/benchmarks/generations/{sampling}/{client}/{dataset}/{shard}.tsv"
+    priority: EARLY
     conda:
         "../envs/cpu.yaml"
     resources:
