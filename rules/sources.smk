@@ -10,6 +10,7 @@ rule fetch_source:
         "results/logs/sources/{source}.log",
     benchmark:
         "results/benchmarks/sources/{source}.tsv"
+    priority: FIRST
     localrule: True
     conda:
         "../envs/cpu.yaml"

@@ -13,28 +13,16 @@ Files of activations come in any order; the scores of baselines are those on the
 import importlib
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
-from pydantic import TypeAdapter
 
-from candor import models, provenance, tables
+from candor import provenance, tables
 from candor.command import Command
-from candor.config.experiments import Experiment
-from candor.config.models import Model
-from candor.config.probes import Probe
-from candor.config.tasks import Measurement
 from candor.errors import speak
-from candor.experiments.evaluation_context import EvaluationContext, by_id, read_parts, tables_by_monitor
-from candor.probes.features import read_part
-from candor.probes.files import SavedProbe
-from candor.progress import Progress
+from candor.experiments.evaluation_context import read_context
 from candor.schemas.cell import CELL
 from candor.schemas.curve import CURVE
 from candor.schemas.token import TOKEN
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
 
 SCHEMAS = {"token_scores": TOKEN, "leave_one_out": CELL}
 """Tables of the kinds that give no curves."""
@@ -60,37 +48,14 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     print(f"selection {args.selection}: sha256 {provenance.sha256(args.selection)}", file=sys.stderr)
-    task = Measurement.model_validate(args.spec["tasks"])
-    experiment = TypeAdapter(Experiment).validate_python(args.spec["experiments"])
-    probes = by_id(args.spec["probes"], args.monitors)
-    captured = [*args.evaluation_activations, *args.development_activations]
-
-    def tokenizer() -> "PreTrainedTokenizerBase":
-        facts = models.read_facts(args.model)
-        model: Model = TypeAdapter(Model).validate_python(args.spec["models"])
-        return models.tokenizer_of(models.folder_of(model, facts), facts)
-
-    context = EvaluationContext(
-        id=args.experiment,
-        experiment=experiment,
-        task=task,
-        probes={id: TypeAdapter(Probe).validate_python(config) for id, config in probes.items()},
-        saved={id: SavedProbe.load(path) for id, path in zip(args.monitors, args.probes, strict=True)},
-        selection=tables.read_json(args.selection),
-        train=read_part(task.train, args.data, args.activations),
-        evaluation=read_parts(args.evaluation_parts, args.evaluation_data, captured),
-        development=read_parts(args.development_parts, args.development_data, captured),
-        baselines=tables_by_monitor(args.baseline_scores),
-        tokenizer=tokenizer,
-        progress=lambda name, total, unit: Progress(name, total, unit, args.progress),
-    )
-    rows = importlib.import_module(f"candor.experiments.{experiment.kind}").run(context)
-    read = [args.data, *args.activations, *args.evaluation_data, *captured, *args.development_data]
-    read += [*args.baseline_scores, args.selection, *args.probes, args.model]
+    context = read_context(args)
+    rows = importlib.import_module(f"candor.experiments.{context.experiment.kind}").run(context)
+    read = [args.data, *args.activations, *args.evaluation_data, *args.evaluation_activations, *args.development_data]
+    read += [*args.development_activations, *args.baseline_scores, args.selection, *args.probes, args.model]
     made = provenance.record(
         __file__, args.code, args.spec, dict.fromkeys(read), ["torch", "scikit-learn"], threads=args.threads
     )
-    tables.write(args.output, rows, SCHEMAS.get(experiment.kind, CURVE), made)
+    tables.write(args.output, rows, SCHEMAS.get(context.experiment.kind, CURVE), made)
     print(f"{args.output}: {len(rows)} rows", file=sys.stderr)
 
 

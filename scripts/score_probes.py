@@ -34,9 +34,9 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     print(f"selection {args.selection}: sha256 {provenance.sha256(args.selection)}", file=sys.stderr)
     part = read_part(args.part, args.data, args.activations)
-    parameters = models.read_facts(args.model)["parameters"]
+    subject = models.read_facts(args.model)
     scores = [
-        score_part(part, SavedProbe.load(path), monitor, parameters)
+        score_part(part, SavedProbe.load(path), monitor, subject)
         for monitor, path in zip(args.monitors, args.probes, strict=True)
     ]
     inputs = [args.data, *args.activations, args.model, args.selection, *args.probes]

@@ -21,6 +21,9 @@ from candor.responses import split
 from candor.schemas.dataset import DATASET
 from candor.schemas.generation import GENERATION
 
+HEADINGS = ("asked by", "client", "requests", "to ask", "tokens in", "tokens out", "US dollars")
+COUNTS = ("requests", "missing", "tokens_in", "tokens_out")
+
 
 @dataclass(frozen=True)
 class Job:
@@ -118,3 +121,46 @@ def _unwritten(job: Job) -> list[Judged]:
         reasoning, answer, _ = split(whole, reasoning=sampling.reasoning != "none")
         texts.append(Judged(id, k, id, None, messages, reasoning, answer, "ok", {}))
     return texts
+
+
+def lines(found: list[Cost], target: str) -> list[str]:
+    """The costs as a table, and what its numbers rest on."""
+    if not found:
+        return [f"No job of {target} asks a server: it costs nothing."]
+    rows: list[tuple[str, ...]] = [
+        (
+            cost.who,
+            cost.client,
+            f"{cost.requests:,}",
+            f"{cost.missing:,}",
+            f"{cost.tokens_in:,}",
+            f"{cost.tokens_out:,}",
+            f"{cost.usd:,.2f}",
+        )
+        for cost in found
+    ]
+    rows.append(("all", "", *(f"{sum(getattr(cost, key) for cost in found):,}" for key in COUNTS), _dollars(found)))
+    widths = [max(len(row[i]) for row in [HEADINGS, *rows]) for i in range(len(HEADINGS))]
+    table = ["  ".join(_placed(row, widths)).rstrip() for row in [HEADINGS, *rows]]
+    notes = [
+        "Requests: distinct ones; to ask: those whose replies are not in the cache. Tokens in: estimated, a quarter of "
+        "the bytes; tokens out: the most that the replies can have. Dollars: both at the price of the config."
+    ]
+    if guessed := sum(cost.guessed for cost in found):
+        notes.append(f"{guessed:,} of them are about texts that are not made yet, taken to be as long as they can be.")
+    for cost in found:
+        if cost.unknown:
+            notes.append(f"{cost.who}: {cost.unknown} of its jobs read a dataset that is not made yet, not counted.")
+    return [*table, "", *notes]
+
+
+def _dollars(found: list[Cost]) -> str:
+    return f"{sum(cost.usd for cost in found):,.2f}"
+
+
+def _placed(row: tuple[str, ...], widths: list[int]) -> list[str]:
+    """Names to the left, numbers to the right."""
+    return [
+        text.ljust(width) if i < 2 else text.rjust(width)
+        for i, (text, width) in enumerate(zip(row, widths, strict=True))
+    ]

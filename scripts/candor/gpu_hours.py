@@ -66,6 +66,9 @@ class Planner:
 
     def work(self, rule: str, names: Mapping[str, str]) -> Work | None:
         """The work of a job by its rule and wildcards; None for one that runs no model."""
+        capture = self.config["captures"].get(rule.removeprefix("generate_and_capture_"))
+        if capture and rule.startswith("generate_and_capture_"):  # reading on the way is nothing beside it
+            rule, names = "generate", {**names, "sampling": capture["sampling"], "subject": capture["subject"]}
         found = getattr(self, f"_{rule}", None)
         return found(names) if found else None
 

@@ -10,6 +10,7 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
 
 CONVERSION = 2
 """Raised when the conversion of GGUF files changes, so that the cache makes them again."""
-WANTED = ("*.safetensors", "*.json", "*.jinja", "tokenizer.model", "*.txt")
+WANTED = ("*.safetensors", "*.json", "*.jinja", "tokenizer.model", "*.txt", "nla_meta.yaml")
+BESIDE = ("value_head.safetensors",)
+"""Weights that no index names: the linear map of a reconstructor."""
 
 
 class ModelError(CandorError):
@@ -35,13 +38,19 @@ class ModelError(CandorError):
 
 
 class Facts(NamedTuple):
-    """What pins a model: resolved `revision`, its files with size and sha256, and the shape found in the weights."""
+    """What pins a model: resolved `revision`, its files with size and sha256, and the shape found in the weights.
+
+    `block_parameters` are those of the language model's blocks, `head_parameters` those of its output head, which may
+    be the table of embeddings: the weights that a token passes, the blocks up to a layer for activations alone.
+    """
 
     revision: str | None
     files: dict[str, dict[str, Any]]
     blocks: int
     width: int
     parameters: int
+    block_parameters: int
+    head_parameters: int
     dtype: str
 
 
@@ -95,21 +104,30 @@ def describe(folder: Path, revision: str | None = None) -> Facts:
 
     weights = _weight_files(folder)
     headers = [safetensors_header(path) for path in weights]
-    tensors = [entry for header in headers for name, entry in header.items() if name != "__metadata__"]
+    shapes = {name: entry for header in headers for name, entry in header.items() if name != "__metadata__"}
+    tensors = shapes.values()
     try:
         text = AutoConfig.from_pretrained(folder, trust_remote_code=False).get_text_config()
     except (OSError, ValueError) as error:
         raise ModelError(f"{folder}: its config.json cannot be used ({str(error).splitlines()[0]})") from None
     others = {path for pattern in WANTED for path in folder.glob(pattern) if path.suffix != ".safetensors"}
-    files = sorted({*weights, *others})
+    beside = {folder / name for name in BESIDE if (folder / name).exists()}
+    files = sorted({*weights, *others, *beside})
     return Facts(
         revision=revision,
         files={path.name: {"size": path.stat().st_size, "sha256": sha256(path)} for path in files},
         blocks=text.num_hidden_layers,
         width=text.hidden_size,
         parameters=sum(_product(entry["shape"]) for entry in tensors),
+        block_parameters=sum(_product(entry["shape"]) for name, entry in shapes.items() if _in_block(name)),
+        head_parameters=text.vocab_size * text.hidden_size,
         dtype=", ".join(sorted({entry["dtype"] for entry in tensors})),
     )
+
+
+def _in_block(name: str) -> bool:
+    """Whether a weight is one of a numbered block of the language model, not of a tower that reads images."""
+    return re.search(r"\.(layers|h|blocks)\.\d+\.", f".{name}") is not None and "vision" not in name
 
 
 def _weight_files(folder: Path) -> list[Path]:

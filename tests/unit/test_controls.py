@@ -27,6 +27,9 @@ CHANCE = 0.5, 4 * ((len(PAIRS) + 1) / (3 * len(PAIRS) ** 2)) ** 0.5
 USER, ASSISTANT = ROLE_CODES["user"], ROLE_CODES["assistant"]
 
 
+SUBJECT = {"block_parameters": 1000, "head_parameters": 500}
+
+
 def probe_of(family: str, **options: Any) -> Any:
     return TypeAdapter(Probe).validate_python({"family": family, **options})
 
@@ -112,11 +115,11 @@ def test_perplexity_is_found_where_it_is_the_signal(tmp_path: Path, high: float,
     top = BLOCKS - 1
     assert found.probe.header.layers == [top] and found.probe.weight.shape == (1, 2, 1, 1, 1)
     assert auroc(found, top) > 0.95 if finds else auroc(found, top) == pytest.approx(CHANCE[0], abs=CHANCE[1])
-    scored = score_part(train, found.probe, "perplexity", 1000).to_pandas()
+    scored = score_part(train, found.probe, "perplexity", SUBJECT).to_pandas()
     assert set(scored["layer"]) == {top} and scored["probability"].notna().all()
     tokens = scored["n_tokens"]
     assert (scored["flops_monitor"] == 2 * tokens).all()
-    assert (scored["flops_total"] - scored["flops_monitor"] == 2 * 1000 * tokens).all()  # every block has run
+    assert (scored["flops_total"] - scored["flops_monitor"] == 2 * (1000 + 500) * tokens).all()  # blocks and head
 
 
 def test_perplexity_needs_log_probabilities(tmp_path: Path) -> None:
@@ -142,7 +145,7 @@ def test_a_probe_is_trained_and_scored_on_the_layers_that_it_names(tmp_path: Pat
     found = trained(train, control, "logistic", layers=[0])
     assert found.probe.header.layers == [0] and auroc(found, 0) > 0.9
     assert set(found.scores.to_pandas()["layer"]) == {0}
-    assert set(score_part(train, found.probe, "layer-0", 10).to_pandas()["layer"]) == {0}
+    assert set(score_part(train, found.probe, "layer-0", SUBJECT).to_pandas()["layer"]) == {0}
     assert trained(train, control, "logistic", layers=[2, 0]).probe.header.layers == [0, 2]
     assert trained(train, control, "logistic").probe.header.layers == [1, 2]
     assert trained(train, control, "max", layers=[2], epochs=1).probe.header.layers == [2]
@@ -221,7 +224,7 @@ def test_a_text_without_a_token_of_the_roles_is_empty(tmp_path: Path) -> None:
     train, control = spoken(tmp_path), control_of(tmp_path)
     found = trained(train, control, "logistic", roles=["assistant"])
     assert found.n_skipped == 1 and found.probe.header.n_train == len(PAIRS)
-    scored = score_part(train, found.probe, "answers", 1000).to_pandas()
+    scored = score_part(train, found.probe, "answers", SUBJECT).to_pandas()
     alone = scored[scored["example_id"] == "alone"]
     assert set(alone["status"]) == {"empty"} and alone["score"].isna().all()
     others = scored[scored["example_id"] != "alone"]

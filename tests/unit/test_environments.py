@@ -89,7 +89,7 @@ def test_an_environment_has_the_lock_s_pins(path: Path) -> None:
 
 
 def test_every_environment_that_a_rule_names_is_there() -> None:
-    rules = [ROOT / "Snakefile", *(ROOT / "rules").glob("*.smk")]
+    rules = [ROOT / "Snakefile", *(ROOT / "rules").rglob("*.smk")]
     named = {
         line.strip().strip('",').removeprefix("../")
         for path in rules

@@ -317,7 +317,11 @@ def test_it_is_converted_once(packaged: Subject, monkeypatch: pytest.MonkeyPatch
         raise AssertionError("converted again")
 
     monkeypatch.setattr(models, "convert_gguf", never)
-    assert models.fetch(smollm2()).parameters == 134_515_008
+    found = models.fetch(smollm2())
+    assert found.parameters == 134_515_008
+    # embeddings, which are the output head too, blocks, and the last norm are all there is
+    assert found.head_parameters == 49_152 * 576
+    assert found.block_parameters == found.parameters - found.head_parameters - 576
 
 
 def test_a_conversion_that_was_cut_short_is_begun_again(

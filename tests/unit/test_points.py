@@ -122,13 +122,6 @@ def test_few_control_examples_put_the_threshold_at_their_highest_score():
     assert np.isnan(points.threshold_at_fpr(np.array([]), 0.01))
 
 
-def test_rates_flag_what_lies_above_the_threshold():
-    score = np.array([3.0, 2, 2, 1])
-    label = np.array([1, 1, 0, 0], dtype=bool)
-    assert points.rates_at(score, label, 2) == (0.5, 0)
-    assert np.isnan(points.rates_at(score[:2], label[:2], 2).fpr)
-
-
 def test_accuracy_takes_a_probability_of_one_half_as_negative():
     assert points.accuracy(np.array([0.5, 0.6, 0.4]), np.array([False, True, True])) == pytest.approx(2 / 3)
 

@@ -114,7 +114,7 @@ def test_examples_without_activations_or_of_no_class_are_skipped_and_a_missing_c
 
 
 def test_a_stranger_scores_with_safetensors_and_numpy_alone(tmp_path: Path, saved: Path) -> None:
-    expected = score_part(parts_of(tmp_path)[0], SavedProbe.load(saved), "probe", 10).to_pandas()
+    expected = score_part(parts_of(tmp_path)[0], SavedProbe.load(saved), "probe", {"block_parameters": 10}).to_pandas()
 
     # from here on, what someone without this project would write
     with safe_open(saved, framework="numpy") as file:

@@ -98,3 +98,19 @@ def test_families_of_one_row_are_read_in_float32(name: str) -> None:
     features, weight, order = ragged(100.0), weight_of(name), torch.arange(40)
     of_all, _ = expected(name, features, weight, order, torch.ones(40, 3))
     torch.testing.assert_close(read(name, features, order, weight, 0, 40).scores, of_all, rtol=1e-5, atol=1e-3)
+
+
+@pytest.mark.usefixtures("in_bfloat16")
+def test_a_probe_that_says_float32_is_read_in_it_whatever_the_machine_is_fast_at() -> None:
+    family, probe = family_of("softmax")
+    features, weight = ragged(100.0), weight_of("softmax")
+    found = reader(
+        features,
+        torch.arange(40),
+        features.x.mean(0),
+        family,
+        probe.model_copy(update={"dtype": "float32"}),
+        scoring_of(family, probe),
+    ).read(0, 40, weight)
+    of_all, _ = expected("softmax", features, weight, torch.arange(40), torch.ones(40, 3))
+    torch.testing.assert_close(found.scores, of_all, rtol=1e-4, atol=1e-3)

@@ -17,7 +17,7 @@ from candor.schemas.score import SCORE
 from tests.small_parts import BLOCKS, CLASSES, planted, row, write_part
 
 WIDTH = 5
-PARAMETERS = 1000
+SUBJECT = {"block_parameters": 1000, "head_parameters": 500}
 ROWS = [
     row("whole", "a", "high", "test"),
     row("cut", "a", "low", "test"),
@@ -69,12 +69,12 @@ def probe_of(family: str, projections: int = 1, classes: list[str] = CLASSES, **
 
 
 def scored(part: Part, probe: SavedProbe) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = score_part(part, probe, "monitor", PARAMETERS).to_pylist()
+    rows: list[dict[str, Any]] = score_part(part, probe, "monitor", SUBJECT).to_pylist()
     return rows
 
 
 def test_the_table_keeps_its_contract_and_has_every_example_at_every_layer_and_seed(tmp_path: Path) -> None:
-    table = score_part(part_of(tmp_path), probe_of("mean"), "monitor", PARAMETERS)
+    table = score_part(part_of(tmp_path), probe_of("mean"), "monitor", SUBJECT)
     tables.write(tmp_path / "scores.parquet", table, SCORE, {})
     found = tables.read(tmp_path / "scores.parquet", SCORE).to_pylist()
     keys = {(r["layer"], r["seed"], r["example_id"]) for r in found}
@@ -114,9 +114,9 @@ def test_flops_are_two_per_multiply_add(tmp_path: Path, family: str, projections
         tokens = found["n_tokens"]
         # the probe: a multiply-add per token, feature and projection
         assert found["flops_monitor"] == 2 * tokens * WIDTH * projections
-        # the subject: two FLOPs per parameter and token (STUDIES.md, B5), for the blocks that the layer needs
+        # the subject: two FLOPs per weight and token, of the blocks that the layer needs
         blocks = found["layer"] + 1
-        assert found["flops_total"] - found["flops_monitor"] == 2 * PARAMETERS * blocks / BLOCKS * tokens
+        assert found["flops_total"] - found["flops_monitor"] == 2 * 1000 * blocks / BLOCKS * tokens
 
 
 def test_a_part_without_a_whole_example_is_all_nulls(tmp_path: Path) -> None:
@@ -152,14 +152,14 @@ def test_extreme_logits_are_probabilities_of_zero_and_one() -> None:
 @pytest.mark.parametrize(("name", "value"), [("subject", "other"), ("revision", "b" * 40), ("hook", "input_layernorm")])
 def test_activations_of_another_model_are_refused(tmp_path: Path, name: str, value: str) -> None:
     with pytest.raises(ProbeError, match=rf"set.safetensors: was read from another {name}"):
-        score_part(part_of(tmp_path, **{name: value}), probe_of("mean"), "monitor", PARAMETERS)
+        score_part(part_of(tmp_path, **{name: value}), probe_of("mean"), "monitor", SUBJECT)
 
 
 def test_activations_without_the_probes_layer_are_refused(tmp_path: Path) -> None:
     with pytest.raises(
         ActivationsError, match=r"set.safetensors: holds the tokens of layers \[0, 2\], not \[3\]; add them"
     ):
-        score_part(part_of(tmp_path), probe_of("mean", layers=[0, 3]), "monitor", PARAMETERS)
+        score_part(part_of(tmp_path), probe_of("mean", layers=[0, 3]), "monitor", SUBJECT)
 
 
 def test_damaged_rows_of_an_example_marked_as_whole_stop_the_job(tmp_path: Path) -> None:
@@ -167,4 +167,4 @@ def test_damaged_rows_of_an_example_marked_as_whole_stop_the_job(tmp_path: Path)
     layers[2][0][1, 1] = torch.inf
     part = write_part(tmp_path, "set@test", ROWS, layers)
     with pytest.raises(ActivationsError, match=r"layer 2 holds values that are not finite in examples marked as whole"):
-        score_part(part, probe_of("max"), "monitor", PARAMETERS)
+        score_part(part, probe_of("max"), "monitor", SUBJECT)

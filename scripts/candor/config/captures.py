@@ -17,7 +17,7 @@ SECOND_PASS = ("max_tokens", "truncate", "generation_prompt", "log_probs", "mean
 class Capture(Section):
     """Activations of one subject at one hook; the dataset is the other half of the path."""
 
-    subject: Id = Field(description="Id of the model.")
+    subject: Id = Field(description="Id of the model or adapter; with a sampling, of an ablation too.")
     sampling: Id | None = Field(
         None,
         description=(

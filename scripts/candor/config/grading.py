@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from candor.config.checks.verbalisers import unfit_capture
 from candor.config.judges import Chat, Majority, unfit_grader
 from candor.config.origins import Verbalised, grader_of, verbalised_in
 from candor.config.verbalisers import ActivationVerbaliser
-from candor.config.verbalising import unfit_capture
 from candor.judges.templates import TemplateError, read_template
 
 if TYPE_CHECKING:

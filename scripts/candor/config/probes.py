@@ -59,6 +59,13 @@ class Trained(OnLayers):
     batch_size: PositiveInt = Field(64, description="Examples per step (the paper: 16 x 4 accumulated).")
     clip: float = Field(1.0, gt=0, description="Largest norm of a probe's gradient.")
     held_out: float = Field(0.15, gt=0, lt=1, description="Share of training groups that early stopping watches.")
+    dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto",
+        description=(
+            "What a family that weighs every token multiplies a large layer in while it trains, with float32 weights; "
+            "auto: bfloat16 where the CPU is fast at it. Scores are always computed in float32."
+        ),
+    )
 
 
 class Mean(Trained):

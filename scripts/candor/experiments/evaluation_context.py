@@ -1,6 +1,7 @@
 """What an experiment on evaluation sets is given: parts with their activations, trained probes, and the selection."""
 
 import json
+from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,15 +10,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import TypeAdapter
 
-from candor import tables
+from candor import models, tables
 from candor.activations.files import ActivationsError
-from candor.config.experiments import SELECTED
+from candor.config.experiments import SELECTED, Experiment
+from candor.config.models import Model
+from candor.config.probes import Probe
 from candor.config.tasks import Measurement, dataset_of
 from candor.errors import CandorError
 from candor.experiments.curves import Sheet
 from candor.probes.features import Part, read_part
 from candor.probes.files import SavedProbe
+from candor.progress import Progress
 from candor.provenance import safetensors_header
 from candor.schemas.score import SCORE
 
@@ -106,6 +111,33 @@ class EvaluationContext:
     def outside(self, parts: Sequence[str]) -> list[str]:
         """Those of the parts that enter the mean: out of distribution, or all where none is."""
         return [part for part in parts if part not in self.task.in_distribution] or list(parts)
+
+
+def read_context(args: Namespace) -> EvaluationContext:
+    """The context that the command line of run_evaluation_experiment names."""
+    captured = [*args.evaluation_activations, *args.development_activations]
+    probes = by_id(args.spec["probes"], args.monitors)
+    task = Measurement.model_validate(args.spec["tasks"])
+
+    def tokenizer() -> "PreTrainedTokenizerBase":
+        facts = models.read_facts(args.model)
+        model: Model = TypeAdapter(Model).validate_python(args.spec["models"])
+        return models.tokenizer_of(models.folder_of(model, facts), facts)
+
+    return EvaluationContext(
+        id=args.experiment,
+        experiment=TypeAdapter(Experiment).validate_python(args.spec["experiments"]),
+        task=task,
+        probes={id: TypeAdapter(Probe).validate_python(config) for id, config in probes.items()},
+        saved={id: SavedProbe.load(path) for id, path in zip(args.monitors, args.probes, strict=True)},
+        selection=tables.read_json(args.selection),
+        train=read_part(task.train, args.data, args.activations),
+        evaluation=read_parts(args.evaluation_parts, args.evaluation_data, captured),
+        development=read_parts(args.development_parts, args.development_data, captured),
+        baselines=tables_by_monitor(args.baseline_scores),
+        tokenizer=tokenizer,
+        progress=lambda name, total, unit: Progress(name, total, unit, args.progress),
+    )
 
 
 def read_parts(names: Sequence[str], data: Sequence[Path], shards: Sequence[Path]) -> dict[str, Part]:

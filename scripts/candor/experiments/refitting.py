@@ -21,13 +21,12 @@ from candor.probes.files import SavedProbe
 from candor.probes.fitting import fit_problems
 from candor.probes.pooling import scores, scoring_of
 from candor.probes.problems import Problems
+from candor.probes.regression import ROUNDING
 from candor.probes.scoring import part_scores
 from candor.probes.training import BETAS, EPSILON, learning_rate
 
 WATCHED = 4
 UNWATCHED_EPOCHS = 20
-CONSTANT = 1e-6
-"""A feature that varies by less, relative to its size, is constant up to float32's rounding."""
 
 
 class Weights(NamedTuple):
@@ -204,4 +203,4 @@ def scale_of(features: Features) -> Scale:
     """Mean and standard deviation of all rows; a feature that hardly varies keeps its scale."""
     variance, center = torch.var_mean(features.x, 0, correction=0)
     deviation = variance.sqrt()
-    return Scale(center, deviation.masked_fill(deviation <= CONSTANT * center.abs(), 1.0))
+    return Scale(center, deviation.masked_fill(deviation <= ROUNDING * center.abs(), 1.0))

@@ -37,13 +37,6 @@ class Curve(NamedTuple):
     threshold: Floats
 
 
-class Rates(NamedTuple):
-    """True and false positive rate."""
-
-    tpr: float
-    fpr: float
-
-
 class RankMetrics(NamedTuple):
     """Metrics of a ranking, one value per draw: float [draws]."""
 
@@ -116,12 +109,6 @@ def threshold_at_fpr(control_scores: Floats, target: float) -> float:
         return float("nan")
     allowed = int(np.floor(target * len(control_scores) + SLACK))
     return float(np.sort(control_scores)[::-1][allowed]) if allowed < len(control_scores) else float("-inf")
-
-
-def rates_at(score: Floats, label: Bools, threshold: float) -> Rates:
-    """True and false positive rate of flagging score > threshold."""
-    flagged = score > threshold
-    return Rates(_mean(flagged[label]), _mean(flagged[~label]))
 
 
 def share_weighted(hit: Bools, weights: Weights) -> Floats:

@@ -175,7 +175,8 @@ def reader(rows: Features, order: Tensor, center: Tensor, family: ModuleType, pr
     The first `scoring` projections carry the score: a shift of them shifts it.
     """
     if not hasattr(family, "candidates"):
-        low = rows.x.numel() * rows.x.element_size() > CACHED_BYTES and auto_dtype("cpu") == "bfloat16"
+        dtype = auto_dtype("cpu") if probe.dtype == "auto" else probe.dtype
+        low = rows.x.numel() * rows.x.element_size() > CACHED_BYTES and dtype == "bfloat16"
         return Pooled(_Rows(rows, order, center, low), family, probe, scoring)
     if bool((rows.lengths == 1).all()):
         return Single(rows, order)

@@ -2,7 +2,6 @@
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.linear_model import LogisticRegression
 
 Floats = npt.NDArray[np.float64]
 
@@ -23,6 +22,8 @@ def regression(x: Floats, labels: npt.NDArray[np.int64], c: float, intercept: bo
 
     c = 1 for two classes; for more it is the multinomial model, one logit per class.
     """
+    from sklearn.linear_model import LogisticRegression  # a second, which jobs that fit no regression need not wait
+
     center, scale = standardisation(x)
     model = LogisticRegression(C=c, fit_intercept=intercept, max_iter=MAX_ITERATIONS)
     model.fit((x - center) / scale, labels)

@@ -1,7 +1,7 @@
 """Scores of a saved probe on a part of a dataset, at every layer and seed it holds."""
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -22,10 +22,11 @@ UNCALIBRATED = ("difference_of_means",)
 """Families whose score is a margin and no log-odds, so that it gives no probability."""
 
 
-def score_part(part: Part, probe: SavedProbe, monitor: str, parameters: int) -> pa.Table:
+def score_part(part: Part, probe: SavedProbe, monitor: str, subject: Mapping[str, Any]) -> pa.Table:
     """The score table of one probe on one part: every layer and seed; examples without a score are kept and marked.
 
-    `parameters` is the subject's number of parameters, for the cost of the pass that reads the activations.
+    `subject` has the facts of fetch_model, for the cost of the pass that reads the activations: `block_parameters`, and
+    `head_parameters` for a family that reads the model's output.
     """
     source = part.activations.header
     probe.refuse_other(
@@ -43,7 +44,10 @@ def score_part(part: Part, probe: SavedProbe, monitor: str, parameters: int) -> 
     tables = []
     for layer in probe.header.layers:
         own = 2.0 * probe.multiply_adds() * read
-        subject = 2.0 * parameters * (layer + 1) / source.blocks * tokens
+        weights_passed = subject["block_parameters"] * (layer + 1) / source.blocks
+        if family.FEATURES == "log_loss":
+            weights_passed += subject["head_parameters"]
+        passed = 2.0 * weights_passed * tokens
         seeds = probe.header.seeds
         weights, biases = zip(*(probe.at(layer, seed) for seed in seeds), strict=True)
         for seed, (scores, probabilities) in part_scores(part, seeds, weights, biases, layer, config, family).items():
@@ -60,7 +64,7 @@ def score_part(part: Part, probe: SavedProbe, monitor: str, parameters: int) -> 
                     statuses=part.statuses,
                     n_tokens=part.n_tokens,
                     flops_monitor=own,
-                    flops_total=own + subject,
+                    flops_total=own + passed,
                 )
             )
     return pa.concat_tables(tables)

@@ -22,13 +22,12 @@ from candor.probes.features import Features
 from candor.probes.pooling import projections_of, scoring_of
 from candor.probes.problems import Problems
 from candor.probes.reading import Reader, TokenRows, reader, rows_of
+from candor.probes.regression import ROUNDING
 
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8
 WATCHED = 64
 """Watched examples that are scored at a time, so that padding stays small."""
-ROUNDING = 1e-6
-"""A feature that varies by less, relative to its size, is constant up to float32's rounding."""
 
 
 class Fitted(NamedTuple):

@@ -14,10 +14,14 @@ from candor.config.experiments import (
     DevSplit,
     Experiment,
     FinetunedEfficiency,
+    LeaveOneOut,
     LengthBins,
+    Quantisation,
+    Timeline,
     TokenScores,
+    Transfer,
 )
-from candor.config.probes import STORED_MEAN_FAMILIES, Perplexity
+from candor.config.probes import STORED_MEAN_FAMILIES, Mlp, Perplexity
 from candor.config.tasks import Task
 
 if TYPE_CHECKING:
@@ -48,6 +52,57 @@ def unfit_monitors(study: "Study") -> Iterator[str]:
                         f"experiments.{id}.{key} names {name!r}, which is no {what} of task {experiment.task!r}: "
                         f"{', '.join(known) or 'it has none'}."
                     )
+            yield from _unfit_probes(study, id, experiment)
+        if isinstance(experiment, Transfer):
+            yield from _unfit_transfer(study, id, experiment)
+
+
+def _unfit_probes(study: "Study", id: str, experiment: Experiment) -> Iterator[str]:
+    """Probes that an experiment has no use for, as far as the config names them."""
+    if isinstance(experiment, LeaveOneOut):
+        for name in experiment.probes:
+            if isinstance(study.probes.get(name), Perplexity):
+                yield f"experiments.{id}.probes names {name!r}, which reads no activations; leave it out."
+    if isinstance(experiment, DevSplit | TokenScores) and isinstance(study.probes.get(experiment.probe), Mlp):
+        yield (
+            f"experiments.{id}.probe names {experiment.probe!r} of family mlp, whose two layers an experiment of kind "
+            f"{experiment.kind} cannot take apart; name a probe of another family."
+        )
+    if isinstance(experiment, Timeline | Quantisation):
+        store = study.captures[study.tasks[experiment.task].capture].store
+        if store not in ("positions", "tokens"):
+            yield (
+                f"experiments.{id}.task names {experiment.task!r}, whose capture stores {store}; an experiment of kind "
+                f"{experiment.kind} needs `store: positions` or `store: tokens`."
+            )
+    if isinstance(experiment, Quantisation):
+        subject = study.captures[study.tasks[experiment.task].capture].subject
+        if subject in study.ablations:
+            yield f"experiments.{id}.task names {experiment.task!r}, which reads ablation {subject!r}; name another."
+
+
+def _unfit_transfer(study: "Study", id: str, experiment: Transfer) -> Iterator[str]:
+    """Tasks that share no subject or hook, and classes that a task does not have."""
+    captures = {name: study.captures[study.tasks[name].capture] for name in experiment.tasks}
+    first, *others = experiment.tasks
+    for name in others:
+        for key in ("subject", "hook"):
+            one, other = getattr(captures[first], key), getattr(captures[name], key)
+            if one != other:
+                yield (
+                    f"experiments.{id}.tasks names {name!r}, whose capture has {key} {other!r}, and that of {first!r} "
+                    f"{one!r}; a probe reads the activations of one subject and hook alone."
+                )
+    named = [(f"positive.{name}", name, classes) for name, classes in experiment.positive.items()]
+    for source, targets in experiment.counts_as.items():
+        named += [(f"counts_as.{source}.{target}", source, classes) for target, classes in targets.items()]
+    for key, name, classes in named:
+        known = study.tasks[name].classes
+        if not classes or not set(classes) < set(known):
+            yield (
+                f"experiments.{id}.{key} is {classes}; name some of the classes of {name}, but not all: "
+                f"{', '.join(known)}."
+            )
 
 
 def _unfit_in_task(study: "Study", id: str, task: Task) -> Iterator[str]:
@@ -86,7 +141,7 @@ def _unfit_capture(study: "Study", task: Task, name: str) -> Iterator[str]:
             yield f", which reads how likely each token is, but capture {task.capture!r} does not store `log_probs`."
         return
     by_mean = probe.family in STORED_MEAN_FAMILIES and probe.roles is None
-    if capture.store in ("positions", "spans") or (capture.store == "mean" and not by_mean):
+    if capture.store == "spans" or (capture.store == "mean" and not by_mean):
         read = "the mean over all tokens" if by_mean else "every token"
         yield f" of family {probe.family}, which reads {read}, but capture {task.capture!r} stores {capture.store}."
         return
@@ -100,7 +155,7 @@ def _named(study: "Study", experiment: Experiment) -> Iterator[tuple[str, str, l
     """Key, name, what may stand there, and what that is, of all monitors and parts an experiment names."""
     task = study.tasks[experiment.task]  # type: ignore[union-attr]  # of those that are on a task
     trained, monitors = task.trained, [*task.trained, *task.baselines]
-    if isinstance(experiment, DataEfficiency):
+    if isinstance(experiment, DataEfficiency | LeaveOneOut):
         for name in experiment.probes:
             yield "probes", name, trained, "probe"
     if isinstance(experiment, FinetunedEfficiency):
@@ -110,7 +165,7 @@ def _named(study: "Study", experiment: Experiment) -> Iterator[tuple[str, str, l
         yield "probe", experiment.probe, [SELECTED, *trained], "probe"
         for part in experiment.development:
             yield "development", part, task.evaluation, "evaluation set"
-    if isinstance(experiment, TokenScores):
+    if isinstance(experiment, TokenScores | Timeline | Quantisation):
         yield "probe", experiment.probe, [SELECTED, *trained], "probe"
         yield "part", experiment.part, task.evaluation, "evaluation set"
     if isinstance(experiment, Cascade):

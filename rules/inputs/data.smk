@@ -1,0 +1,51 @@
+"""Datasets, their parts and the gates between these."""
+
+
+def data_of(part):
+    """The dataset table of `dataset@split`."""
+    return f"results/data/{dataset_of(part)}.parquet"
+
+
+def datasets_of(ids):
+    """The tables of datasets."""
+    return [f"results/data/{id}.parquet" for id in ids]
+
+
+def gates_of(*parts):
+    """The leakage gates of datasets, and between each two parts of different datasets, the earlier one first."""
+    datasets = list(dict.fromkeys(map(dataset_of, parts)))
+    gates = [f"results/leakage/{dataset}.json" for dataset in datasets]
+    for i, part in enumerate(parts):
+        gates += [
+            f"results/leakage/{part}/{other}.json" for other in parts[i + 1 :] if dataset_of(other) != dataset_of(part)
+        ]
+    return gates
+
+
+def origin_of(wildcards):
+    """What a dataset is built from: a source, another dataset, or every shard of generations or labels."""
+    registry, *names = config["datasets"][wildcards.dataset]["origin"].split("/")
+    if registry == "generations":
+        return generations_of(*names)
+    if registry == "labels":
+        judge, dataset = names
+        return labels_of(dataset, [judge])
+    return f"results/{'data' if registry == 'datasets' else registry}/{names[0]}.parquet"
+
+
+def answered_by(wildcards):
+    """The dataset that a dataset's generations answer or its labels are about; none for other origins."""
+    registry, *names = config["datasets"][wildcards.dataset]["origin"].split("/")
+    return f"results/data/{names[-1]}.parquet" if registry in ("generations", "labels") else []
+
+
+def transforms_of(wildcards):
+    """The modules of a dataset's transforms."""
+    dataset = config["datasets"][wildcards.dataset]
+    return [f"candor.data.transforms.{step['transform']}" for step in [dataset, *dataset["then"]]]
+
+
+def shards_of(folder, dataset, suffix):
+    """The files that a dataset's model work is spread over."""
+    count = config["run"]["shards"].get(dataset, 1)
+    return [f"results/{folder}/{dataset}/{i:03d}-of-{count:03d}.{suffix}" for i in range(count)]

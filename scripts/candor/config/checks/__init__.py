@@ -1,0 +1,1 @@
+"""Checks across sections: each gives sentences, `key says what, which …`, about a study whose sections are right."""
