@@ -9,7 +9,7 @@ export PATH := $(abspath $(BIN)):$(PATH)
 CORES ?= $(shell $(PYTHON) -c 'import os; print(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())')
 # progress on the terminal: jobs done of all, and each running job's own lines; everything else is in results/logs/
 SNAKEMAKE = $(BIN)/snakemake --quiet rules reason host --cores $(CORES)
-.PHONY: help figures quick check test test-fast test-full format install lock schema cost audit trace report clean
+.PHONY: help figures quick check test test-fast test-full format install lock schema cost audit trace report monitor clean
 
 help:
 	@echo "make figures            install, then make every figure of results/figures/all"
@@ -20,6 +20,7 @@ help:
 	@echo "make cost               what a study would ask of servers and of GPUs, before anything is spent"
 	@echo "make audit              which results are stale, altered or missing, and why"
 	@echo "make trace FIGURE=roc   what a figure rests on, down to its sources"
+	@echo "make monitor            what a probe says of a chat, live, and of held-out cases, in the browser"
 	@echo "make report             results/report.zip, a browsable report of the figures"
 	@echo "make format             format all code"
 
@@ -91,6 +92,11 @@ trace: install
 
 report: install
 	$(BIN)/snakemake --report results/report.zip
+
+# on this machine alone, unless the config's monitor.host says otherwise
+monitor: install
+	$(SNAKEMAKE) results/monitor/all
+	$(BIN)/python scripts/monitor.py --app
 
 clean:
 	rm -rf results .snakemake

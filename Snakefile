@@ -19,6 +19,7 @@ include: "rules/inputs/verbalisations.smk"
 include: "rules/inputs/monitors.smk"
 include: "rules/inputs/experiments.smk"
 include: "rules/inputs/figures.smk"
+include: "rules/inputs/monitor.smk"
 include: "rules/models.smk"
 include: "rules/sources.smk"
 include: "rules/data.smk"
@@ -33,6 +34,7 @@ include: "rules/scores.smk"
 include: "rules/experiments.smk"
 include: "rules/metrics.smk"
 include: "rules/figures.smk"
+include: "rules/monitor.smk"
 
 
 rule all:

@@ -20,7 +20,7 @@ from candor.monitor.exporting import Files, export
 def main() -> None:
     parser = Command(__doc__)
     parser.add_argument("--selection", type=Path, required=True, help="of select_probe")
-    parser.add_argument("--monitor", help="id of the probe; without it the selected one")
+    parser.add_argument("--monitor", nargs="?", help="id of the probe; without it the selected one")
     parser.add_argument("--probe", type=Path, required=True, help="its file, or the folder of its task's probes")
     parser.add_argument("--model", type=Path, required=True, help="facts of fetch_model, for the tokenizer")
     parser.add_argument("--parts", nargs="+", required=True, help="evaluation parts, dataset@split")

@@ -68,7 +68,7 @@ def write_project(folder: Path, **monitor: Any) -> Path:
         selection = {"monitor": monitor_id, "layer": LAYER, "probes": {monitor_id: {"layer": LAYER}}, "controls": {}}
         tables.write_json(results / "selections" / f"{id}.json", selection, MADE)
         part = extracted(folder, study, f"{id}@test")
-        scores = score_part(part, trained.probe, monitor_id, 1000)
+        scores = score_part(part, trained.probe, monitor_id, facts)
         tables.write(results / "scores" / id / f"{id}@test" / "probes.parquet", scores, SCORE, MADE)
     return folder
 

@@ -3,8 +3,8 @@
 import importlib.util
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -21,13 +21,14 @@ from candor.monitor.cases import Cases, Reading, Stored, case, cases, described,
 from candor.monitor.engine import MonitorError
 from candor.monitor.watching import Watcher
 from candor.probes.features import read_part
+from candor.probes.files import SavedProbe
 from candor.probes.scoring import score_part
 from candor.schemas.score import SCORE
 from candor.schemas.verbalisation import VERBALISATION
 from tests.monitor_project import LAYER, MADE, TASKS, case_flags, write_project
 from tests.small_models import small_tokenizer
 from tests.small_parts import pair_rows, write_part
-from tests.unit.test_monitor_watching import WIDTH, probe_of
+from tests.unit.test_monitor_watching import SUBJECT, WIDTH, probe_of
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "export_cases.py"
 
@@ -114,7 +115,7 @@ def test_an_answer_that_was_read_while_it_was_written_is_part_of_its_case(tmp_pa
     given = {row["example_id"]: {"token_ids": answer} for row, answer in zip(rows, answers, strict=True)}
     watcher = Watcher(probe_of({"family": "logistic"}, 1), tmp_path / "p", LAYER, 7, capture)
     saved = probe_of({"family": "logistic"}, 1)
-    scores = score_part(part, Saved(saved, LAYER), "probe", 10)
+    scores = score_part(part, at_layer(saved, LAYER), "probe", SUBJECT)
     reading = Reading(capture, "", tokenizer)
     found = case(Stored(part, given, {}), 1, watcher, reading)
     assert "".join(found["texts"]).endswith("<|im_start|>assistant\nYes, naïve 1.")
@@ -130,12 +131,10 @@ def test_an_answer_that_was_read_while_it_was_written_is_part_of_its_case(tmp_pa
         case(Stored(part, given, {}), 1, watcher, reading)
 
 
-def Saved(probe: Any, layer: int) -> Any:
+def at_layer(probe: SavedProbe, layer: int) -> SavedProbe:
     """A probe with one of its layers alone."""
-    from dataclasses import replace
-
     at = probe.header.layers.index(layer)
-    return type(probe)(probe.weight[[at]], probe.bias[[at]], replace(probe.header, layers=[layer]))
+    return SavedProbe(probe.weight[[at]], probe.bias[[at]], replace(probe.header, layers=[layer]))
 
 
 def test_cases_are_taken_evenly_from_the_ranking_and_long_texts_are_left_out(tmp_path: Path) -> None:
@@ -144,7 +143,7 @@ def test_cases_are_taken_evenly_from_the_ranking_and_long_texts_are_left_out(tmp
     rows = pair_rows(3, "test")
     part = write_part(tmp_path, "set@test", rows, {LAYER: [torch.zeros(4, WIDTH)] * len(rows)})
     watcher = Watcher(probe_of({"family": "mean"}, 1), tmp_path / "p", LAYER, 7)
-    scores = score_part(part, Saved(probe_of({"family": "mean"}, 1), LAYER), "probe", 10)
+    scores = score_part(part, at_layer(probe_of({"family": "mean"}, 1), LAYER), "probe", SUBJECT)
     with pytest.raises(MonitorError, match="no held-out text has at most 3 tokens"):
         reading = Reading(Capture(subject="tiny", layers=[LAYER]), "", small_tokenizer())
         cases([Stored(part, {}, {})], scores, watcher, reading, Replay(max_tokens=3))

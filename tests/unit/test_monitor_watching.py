@@ -38,6 +38,7 @@ FAMILIES: list[tuple[dict[str, Any], int]] = [
     ({"family": "gated_bipolar"}, 2),
     ({"family": "mlp", "hidden": 4}, 4),
 ]
+SUBJECT = {"block_parameters": 1000, "head_parameters": 500}
 SOURCE = Source("tiny", "a" * 40, WIDTH, 4)
 
 
@@ -134,7 +135,7 @@ def test_a_probe_s_score_table_holds_what_the_monitor_says(tmp_path: Path) -> No
     part = write_part(tmp_path, "set@test", rows, layers)
     for config, projections in FAMILIES:
         saved = probe_of(config, projections)
-        frame = score_part(part, saved, "probe", 10).to_pandas()
+        frame = score_part(part, saved, "probe", SUBJECT).to_pandas()
         frame = frame[(frame["layer"] == LAYER) & (frame["seed"] == 7)]
         watcher = Watcher(saved, tmp_path / "p", LAYER, 7)
         for x, expected in zip(layers[LAYER], frame["score"], strict=True):

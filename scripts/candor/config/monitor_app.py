@@ -12,6 +12,7 @@ class Watched(Section):
 
     task: Id = Field(description="Task that the probe was trained on.")
     probe: Id | None = Field(None, description="One of the task's probes; null: the one that was selected.")
+    verbaliser: Id | None = Field(None, description="Whose words stand beside the cases of Replay; null: none.")
 
 
 class Quantisation(Section):

@@ -28,6 +28,7 @@ from candor.config.experiments import Experiment
 from candor.config.figures import Figure
 from candor.config.judges import Judge
 from candor.config.models import Model
+from candor.config.monitor_app import MonitorApp
 from candor.config.panels import Panel
 from candor.config.probes import Probe
 from candor.config.samplings import Sampling
@@ -71,6 +72,7 @@ class Study(Section):
     comparisons: dict[Id, Comparison] = Field({}, description="Arms of an experiment, judged and compared.")
     panels: dict[Id, Panel] = Field({}, description="Judges of the same texts, compared with one another.")
     figures: dict[Id, Figure] = Field(description="What is drawn.")
+    monitor: MonitorApp = Field(MonitorApp(), description="The live monitor.")
     run: Run = Field(description="What this run makes.")
 
     @classmethod

@@ -121,6 +121,12 @@ def _references(study: "Study") -> Iterator[tuple[str, str, str]]:
         for registry in ("experiments", "comparisons", "panels", "adapters"):
             for name in getattr(figure, registry):
                 yield f"figures.{id}.{registry}", registry, name
+    for id, watched in study.monitor.probes.items():
+        for key, registry in (("task", "tasks"), ("probe", "probes"), ("verbaliser", "verbalisers")):
+            if getattr(watched, key) is not None:
+                yield f"monitor.probes.{id}.{key}", registry, getattr(watched, key)
+    for name in study.monitor.subjects:
+        yield "monitor.subjects", "subjects", name
     for key in ("figures", "quick"):
         for figure_id in getattr(study.run, key):
             yield f"run.{key}", "figures", figure_id

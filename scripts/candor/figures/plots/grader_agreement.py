@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from itertools import combinations
 from typing import NamedTuple
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
 
@@ -64,7 +63,7 @@ def draw(data: FigureInput, figure: Figure) -> Drawn:
     keys = [marks.key(AGAINST, "grader and category")]
     keys += [marks.key(PAIR, "two graders")] if any(line.look is PAIR for line in lines) else []
     picture = style.page(style.FULL, above + sum(heights), figure.title, _notes(data, graded), keys)
-    upper, lower = np.ravel(picture.subfigures(2, 1, height_ratios=[above, sum(heights)]))
+    upper, lower = picture.subfigures(2, 1, squeeze=False, height_ratios=[above, sum(heights)])[:, 0]
     drawn = _values(upper, lines, places, height)
     grid = lower.subplots(len(rows), across, squeeze=False, height_ratios=heights)
     for y, row in enumerate(rows):

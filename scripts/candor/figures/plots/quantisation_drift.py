@@ -36,13 +36,15 @@ def draw(data: FigureInput, figure: Figure) -> Drawn:
     scored = {source: _points(rows, source) for source in compared}
     single = any(points for of in scored.values() for points in of.values())
     entries = [(source, name) for source in compared for name in [*classes, *([None] if len(classes) > 1 else [])]]
-    height = LINE * (len(entries) + len(compared)) + AROUND
     worth_lines = [source for source in WORDS if any(_is_worth(row, source) for row in rows)]
+    height = LINE * max(len(entries) + len(compared), 3 * len(worth_lines)) + AROUND
     body = height + (SCATTER if single else 0.0)
     keys = [marks.line_key(style.class_look(k)._replace(line=""), name) for k, name in enumerate(classes)]
     keys += [marks.line_key(style.CONTROL._replace(line=""), ALL)] if len(classes) > 1 else []
     picture = style.page(style.FULL, body, figure.title, _notes(data, rows, single), keys)
-    parts = list(np.ravel(picture.subfigures(2, 1, height_ratios=[SCATTER, height]))) if single else [picture]
+    parts = (
+        list(picture.subfigures(2, 1, squeeze=False, height_ratios=[SCATTER, height])[:, 0]) if single else [picture]
+    )
     drawn: list[Mark] = []
     if single:
         for axes, source in zip(np.ravel(parts[0].subplots(1, len(compared), squeeze=False)), compared, strict=True):
@@ -97,8 +99,8 @@ def _scatter(axes: Axes, points: dict[str, list[tuple[Row, Row]]], source: str, 
         for before, after in of:
             names = {"source": source, "class": name, "example": after["target"], "before": before["value"]}
             drawn.append(_mark("score", after, **names))
-    axes.set_xlim(limits)
-    axes.set_ylim(limits)
+    axes.set_xlim(*limits)
+    axes.set_ylim(*limits)
     axes.set_box_aspect(1)
     axes.set_title(WORDS[source], loc="left", fontsize=8, fontweight="bold")
     axes.set_xlabel("score, random weights" if source == "random_rounded" else "score, weights as they are")
@@ -211,8 +213,8 @@ def _controls(rows: Sequence[Row]) -> list[str]:
     """What the controls are for, of those that the table has."""
     found = {row["source"] for row in rows}
     moved = (
-        "Grid moved, by a random part of a step: a model that was rounded before lies on a grid of its own, and moves "
-        "less when it is rounded again. "
+        "Grid moved, by a random part of a step: a model that was dequantised, as its name then says, lies on a grid "
+        "of its own already, and moves less when it is rounded again. "
     )
     random = "Random weights: against their own rounding. "
     return [words for source, words in (("rerounded", moved), ("random_rounded", random)) if source in found]
@@ -220,6 +222,7 @@ def _controls(rows: Sequence[Row]) -> list[str]:
 
 def _notes(data: FigureInput, rows: Sequence[Row], single: bool) -> list[str]:
     one = next(row for row in rows if _is_drift(row))
+    several = any(row["class"] is None for row in rows if _is_drift(row))
     counted = ", ".join(marks.counts([row for row in rows if _is_drift(row)]))
     checks = [row for row in rows if row["metric"] == "probability"]
     spots: dict[str, dict[str, Row]] = {row["target"]: {} for row in checks}
@@ -235,9 +238,10 @@ def _notes(data: FigureInput, rows: Sequence[Row], single: bool) -> list[str]:
     return [
         f"Probe: {one['monitor']} L{one['layer']} (L: layer) on {one['dataset']}; {counted}. Rounded: "
         f"{_rounding(data)}. {''.join(_controls(rows))}Decisions: at the threshold that the probe ships for the class "
-        f"against the rest; {ALL}: without a threshold."
-        f"{' Scores: log-odds of each class, a marker per text and class; dotted: equal.' if single else ''}",
+        f"against the rest{f'; {ALL}: without a threshold' if several else ''}."
+        + (" Scores: log-odds (or margins), a marker per text and class; dotted: equal." if single else ""),
         *([f"Probability of the true class, before and after: {'; '.join(said)}."] if said else []),
         *([f"n/a: {'; '.join(list(reasons)[:3])}."] if reasons else []),
+        *marks.perfect_notes(row for row in rows if any(_is_worth(row, source) for source in WORDS)),
         *marks.provenance_notes(data, "bootstrap over groups and seeds; correlations on Fisher's scale"),
     ]

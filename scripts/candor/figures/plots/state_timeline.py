@@ -80,8 +80,8 @@ def _line(curve: str, dataset: str, rows: Sequence[Row]) -> Line:
 def _draw(axes: Axes, line: Line, look: style.Look, last: float) -> list[Mark]:
     known = [row for row in line.points if row["value"] is not None]
     banded = [row for row in known if row["low"] is not None and row["high"] is not None]
-    ends = [[row[end] for row in banded] for end in ("low", "high")]
-    axes.fill_between([row["x"] for row in banded], *ends, color=look.colour, alpha=0.2, linewidth=0, zorder=1)
+    x, low, high = ([row[name] for row in banded] for name in ("x", "low", "high"))
+    axes.fill_between(x, low, high, color=look.colour, alpha=0.2, linewidth=0, zorder=1)
     axes.plot(
         [row["x"] for row in known],
         [row["value"] for row in known],
