@@ -57,13 +57,14 @@ def write_part(
     statuses: Sequence[str] | None = None,
     roles: Sequence[Sequence[int]] | None = None,
     log_probs: Sequence[Sequence[float]] | None = None,
+    first: int = 0,
     **header: Any,
 ) -> Part:
     """Write a dataset and its activations, and read the part `name` back.
 
     layers: float32 [tokens, width] of each row by layer, no token where a row is empty; means [n, width] of layers of
-    which only the mean is stored; roles and log-probabilities of each row's tokens; `header` replaces facts in the
-    activations' header.
+    which only the mean is stored; roles and log-probabilities of each row's tokens; `first` is the position of the
+    first; `header` replaces facts in the activations' header.
     """
     dataset = name.split("@")[0]
     data, path = folder / f"{dataset}.parquet", folder / f"{dataset}.safetensors"
@@ -89,7 +90,7 @@ def write_part(
     lengths = [len(x) for x in held]
     draft = Draft(path, Header(**{**facts, **header}), torch.tensor([0, *lengths]).cumsum(0).tolist(), {})
     for i, length in enumerate(lengths):
-        index: dict[str, Sequence[float]] = {"token_ids": [0] * length, "positions": range(length)}
+        index: dict[str, Sequence[float]] = {"token_ids": [0] * length, "positions": range(first, first + length)}
         index["roles"] = roles[i] if roles else [0] * length
         if log_probs is not None:
             index["log_probs"] = log_probs[i]

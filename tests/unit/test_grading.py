@@ -5,7 +5,7 @@ import runpy
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 import pytest
@@ -393,7 +393,12 @@ def of(rows: Sequence[Row], measure: str, **names: str | None) -> Row:
 
 
 class TestPanel:
-    ENTRY: Row = {"title": "states", "texts": "verbalisations/told/states/inner", "judges": ["words"], "gold": True}
+    ENTRY: ClassVar[Row] = {
+        "title": "states",
+        "texts": "verbalisations/told/states/inner",
+        "judges": ["words"],
+        "gold": True,
+    }
 
     def measured(self, run: Run, verdicts: Sequence[Path], **changes: Any) -> tuple[list[Row], str]:
         spec = {"panels": {**self.ENTRY, "bootstrap": 200, **changes}}

@@ -31,7 +31,8 @@ def one(*votes: str | None, least: int = 2, statuses: str | None = None) -> Verd
     ids = "abcde"[: len(votes)]
     config = Majority(kind="majority", title="most", judges=list(ids), least=least)
     cast = {
-        id: {("e", 0, None): Vote("ok" if vote else statuses or "invalid", vote)} for id, vote in zip(ids, votes, strict=True)
+        id: {("e", 0, None): Vote("ok" if vote else statuses or "invalid", vote)}
+        for id, vote in zip(ids, votes, strict=True)
     }
     [verdict] = majority.judge([text()], config, cast)
     return verdict
@@ -72,7 +73,10 @@ def test_a_truncated_text_stays_one() -> None:
 
 
 def test_votes_are_joined_by_example_and_sample() -> None:
-    votes = {id: {("e", 1, None): Vote("ok", "no"), ("f", 0, None): Vote("ok", "no"), ("e", 0, None): Vote("ok", "yes")} for id in "abc"}
+    votes = {
+        id: {("e", 1, None): Vote("ok", "no"), ("f", 0, None): Vote("ok", "no"), ("e", 0, None): Vote("ok", "yes")}
+        for id in "abc"
+    }
     found = majority.judge([text("e", 0), text("e", 1), text("f", 0)], THREE, votes)
     assert [verdict.verdict for verdict in found] == ["yes", "no", "no"]
 

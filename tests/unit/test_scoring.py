@@ -119,6 +119,16 @@ def test_flops_are_two_per_multiply_add(tmp_path: Path, family: str, projections
         assert found["flops_total"] - found["flops_monitor"] == 2 * 1000 * blocks / BLOCKS * tokens
 
 
+def test_a_pass_reads_up_to_the_last_position_that_is_stored(tmp_path: Path) -> None:
+    rows = ROWS[:2]
+    part = write_part(
+        tmp_path, "set@test", rows, {k: planted(rows, WIDTH, 1.0, k) for k in (0, 2)}, store="positions", first=40
+    )
+    for found in scored(part, probe_of("mean")):
+        read, blocks = found["n_tokens"] + 40, found["layer"] + 1
+        assert found["flops_total"] - found["flops_monitor"] == 2 * 1000 * blocks / BLOCKS * read
+
+
 def test_a_part_without_a_whole_example_is_all_nulls(tmp_path: Path) -> None:
     rows = ROWS[2:4]
     layers = {k: planted(rows, WIDTH, 0.0, k) for k in (0, 2)}

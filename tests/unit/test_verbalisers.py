@@ -15,8 +15,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from candor.chat.messages import ChatRequest, ChatSampling, Completion, nothing
 from candor.config.captures import Capture
-from candor.config.verbalisers import ActivationVerbaliser, ChatVerbaliser, Verbaliser
 from candor.config.checks.verbalisers import unfit_capture, unfit_verbalisers
+from candor.config.verbalisers import ActivationVerbaliser, ChatVerbaliser, Verbaliser
 from candor.judges.templates import TemplateError
 from candor.verbalisers import explanation, scores
 from candor.verbalisers.chat import Shown, verbalise

@@ -48,6 +48,13 @@ class Part(NamedTuple):
             return self.n_tokens
         return [len(rows) for rows in self.read_rows(range(len(self.rows)))]
 
+    def n_passed(self) -> list[int]:
+        """The number of tokens of each row that the subject reads for what is stored: up to the last stored position."""
+        if self.activations.header.store != "positions":
+            return self.n_tokens
+        at = self.activations.index("positions").split(self.activations.lengths().tolist())
+        return [int(at[i].max()) + 1 if len(at[i]) else 0 for i in self.positions]
+
     def read_rows(self, order: Sequence[int]) -> list[Tensor]:
         """Where the tokens that are read of each of the part's rows `order` stand in a layer of the activations."""
         ends = self.activations.lengths().cumsum(0).tolist()

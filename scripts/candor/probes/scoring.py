@@ -40,14 +40,14 @@ def score_part(part: Part, probe: SavedProbe, monitor: str, subject: Mapping[str
     family = importlib.import_module(f"candor.probes.families.{config.family}")
     part = part.of_roles(config.roles)
     part.expect_layers(probe.header.layers, family.FEATURES)
-    read, tokens = (np.array(counts, dtype=np.float64) for counts in (part.n_read(), part.n_tokens))
+    read, passed = (np.array(counts, dtype=np.float64) for counts in (part.n_read(), part.n_passed()))
     tables = []
     for layer in probe.header.layers:
         own = 2.0 * probe.multiply_adds() * read
         weights_passed = subject["block_parameters"] * (layer + 1) / source.blocks
         if family.FEATURES == "log_loss":
             weights_passed += subject["head_parameters"]
-        passed = 2.0 * weights_passed * tokens
+        subjects = 2.0 * weights_passed * passed
         seeds = probe.header.seeds
         weights, biases = zip(*(probe.at(layer, seed) for seed in seeds), strict=True)
         for seed, (scores, probabilities) in part_scores(part, seeds, weights, biases, layer, config, family).items():
@@ -64,7 +64,7 @@ def score_part(part: Part, probe: SavedProbe, monitor: str, subject: Mapping[str
                     statuses=part.statuses,
                     n_tokens=part.n_tokens,
                     flops_monitor=own,
-                    flops_total=own + passed,
+                    flops_total=own + subjects,
                 )
             )
     return pa.concat_tables(tables)
