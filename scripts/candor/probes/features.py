@@ -49,7 +49,7 @@ class Part(NamedTuple):
         return [len(rows) for rows in self.read_rows(range(len(self.rows)))]
 
     def n_passed(self) -> list[int]:
-        """The number of tokens of each row that the subject reads for what is stored: up to the last stored position."""
+        """The number of tokens of each row that the subject reads for what is stored: up to the last position of it."""
         if self.activations.header.store != "positions":
             return self.n_tokens
         at = self.activations.index("positions").split(self.activations.lengths().tolist())
