@@ -18,6 +18,8 @@ rule draw_figure:
         scores=figure_input("scores"),
         datasets=figure_input("datasets"),
         experiment=figure_input("experiment"),
+        cells=figure_input("cells"),
+        places=figure_input("places"),
         curves=figure_input("curves"),
         templates=figure_input("templates"),
         tokens=figure_input("tokens"),
@@ -64,6 +66,8 @@ rule draw_figure:
             --scores {input.scores:q} \
             --datasets {input.datasets:q} \
             --experiment {input.experiment:q} \
+            --cells {input.cells:q} \
+            --places {input.places:q} \
             --curves {input.curves:q} \
             --templates {input.templates:q} \
             --tokens {input.tokens:q} \

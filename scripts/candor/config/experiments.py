@@ -285,9 +285,17 @@ class Quantisation(Section):
     spot_checks: int = Field(3, ge=0, description="Texts whose probabilities are listed one by one, a class in turn.")
 
 
+class Projection(Section):
+    """Where held-out examples lie in planes through mean activations that are fitted on training examples."""
+
+    kind: Literal["projection"] = Field(description="LDA and PCA of mean activations.")
+    task: Id = Field(description="Id of the task.")
+    probe: Id = Field(SELECTED, description="Id of a probe of the task, or `selected`; its layer and roles are read.")
+
+
 ON_TRAINING = (LayerSweep, VariationTransfer)
 """Experiments on the training set alone, in scripts/run_experiment.py."""
-ON_EVALUATION = (DataEfficiency, DevSplit, TokenScores, LeaveOneOut, Timeline)
+ON_EVALUATION = (DataEfficiency, DevSplit, TokenScores, LeaveOneOut, Timeline, Projection)
 """Experiments that read activations of evaluation sets too, in scripts/run_evaluation_experiment.py."""
 ON_SCORES = (Cascade, Calibration, LengthBins)
 """Experiments on the monitors' scores alone, in scripts/run_score_experiment.py."""
@@ -306,6 +314,7 @@ Experiment = Annotated[
     | LeaveOneOut
     | Timeline
     | Transfer
-    | Quantisation,
+    | Quantisation
+    | Projection,
     Field(discriminator="kind"),
 ]

@@ -31,12 +31,21 @@ READS = {
     "length_bins": ("curves", "model"),
     "prompt_templates": ("templates", "model"),
     "token_scores": ("tokens", "model"),
+    "confusion": ("metrics", "scores", "selection", "model"),
+    "state_timeline": ("curves", "model"),
+    "grader_agreement": ("panels",),
+    "quantisation_drift": ("cells", "model"),
+    "transfer_matrix": ("cells", "model"),
+    "leave_one_out": ("cells", "model"),
+    "projection": ("places", "model"),
 }
 """What each plot is drawn from."""
 KINDS = {
     "experiment": "experiment",
     "curves": "experiments",
     "tokens": "experiment",
+    "cells": "experiment",
+    "places": "experiment",
     "comparisons": "comparisons",
     "panels": "panels",
     "histories": "adapters",
@@ -59,6 +68,11 @@ EXPERIMENTED = {
     "calibration": ("calibration",),
     "length_bins": ("length_bins",),
     "token_scores": ("token_scores",),
+    "state_timeline": ("timeline",),
+    "quantisation_drift": ("quantisation",),
+    "transfer_matrix": ("transfer",),
+    "leave_one_out": ("leave_one_out",),
+    "projection": ("projection",),
 }
 """The kinds of experiment that a plot draws."""
 
@@ -99,6 +113,13 @@ class Figure(Section):
         "length_bins",
         "prompt_templates",
         "token_scores",
+        "confusion",
+        "state_timeline",
+        "grader_agreement",
+        "quantisation_drift",
+        "transfer_matrix",
+        "leave_one_out",
+        "projection",
     ] = Field(description="Name of a module in scripts/candor/figures/plots/.")
     title: str = Field(description="Title above the axes.")
     caption: str = Field("", description="What the report says below the figure.")

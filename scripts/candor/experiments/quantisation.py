@@ -129,6 +129,7 @@ def run(context: QuantisationContext) -> list[dict[str, Any]]:
     return [
         *_rows(place, drawn, scores, task.classes, by_seed, task.seed),
         *_spot_checks(place, part, at, y, scores, task.classes, 0 if uncalibrated else experiment.spot_checks),
+        *_single_scores(place, [part.rows[i]["example_id"] for i in at], scores, scored_classes(task.classes)),
     ]
 
 
@@ -286,6 +287,21 @@ def _correlations(one: Floats, other: Floats, weights: Floats) -> Floats:
     variances = [weights @ (v * v) / total - m * m for v, m in ((a, mean_a), (b, mean_b))]
     product = np.sqrt(np.clip(variances[0], 0, None) * np.clip(variances[1], 0, None))
     return np.asarray(np.divide(covariance, product, out=np.full(len(total), np.nan), where=product > 0))
+
+
+def _single_scores(
+    place: Mapping[str, Any], examples: Sequence[str], scores: Mapping[str, Floats], names: Sequence[str]
+) -> list[dict[str, Any]]:
+    """The score of each text and class with each set of weights, a mean over seeds; what the figure's scatter shows."""
+    none = dict.fromkeys(("low", "high", "n_positive", "remark"))
+    rows = []
+    for source, of in scores.items():
+        counted = {"n": 1, "n_groups": 1, "n_skipped": 0, "n_runs": len(of)}
+        for i, example in enumerate(examples):
+            for k, name in enumerate(names):
+                named = {"source": source, "target": example, "class": name, "metric": "score"}
+                rows.append(cell({**place, **named}, **none, **counted, value=float(of[:, i, k].mean())))
+    return rows
 
 
 def _spot_checks(

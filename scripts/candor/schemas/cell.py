@@ -4,7 +4,7 @@ import pyarrow as pa
 
 from candor.schemas.base import Column, TableSchema
 
-METRICS = ("auroc", "accuracy", "correlation", "rank_correlation", "changed", "probability")
+METRICS = ("auroc", "accuracy", "correlation", "rank_correlation", "changed", "probability", "score")
 CELL = TableSchema(
     "cell",
     {
@@ -12,7 +12,7 @@ CELL = TableSchema(
         "monitor": Column(pa.string()),
         "layer": Column(pa.int32(), nullable=True),  # null: reads no layer, or several in what is put together
         "source": Column(pa.string()),  # attribute that values are held out of; task learnt; weights read with
-        "target": Column(pa.string(), nullable=True),  # value held out (null: all); task; example of a spot check
+        "target": Column(pa.string(), nullable=True),  # value held out (null: all); task; one example
         "dataset": Column(pa.string(), nullable=True),  # dataset@split, `mean`; null: training and evaluation sets
         "class": Column(pa.string(), nullable=True),  # one against the rest; `macro`: their mean; null: all at once
         "metric": Column(pa.string(), choices=METRICS),

@@ -76,3 +76,7 @@ def unfit_kinds(study: "Study") -> Iterator[str]:
             if kind not in wanted:
                 kinds = " or ".join(wanted)
                 yield f"{key} names {name!r} of kind {kind}, but plot {figure.plot} draws those of kind {kinds}."
+        if figure.plot == "grader_agreement":
+            for name in figure.panels:
+                if not study.panels[name].gold:
+                    yield f"figures.{id}.panels names {name!r}, which has no `gold` to hold graders against; add it."

@@ -16,6 +16,7 @@ from candor.config.experiments import (
     FinetunedEfficiency,
     LeaveOneOut,
     LengthBins,
+    Projection,
     Quantisation,
     Timeline,
     TokenScores,
@@ -168,6 +169,8 @@ def _named(study: "Study", experiment: Experiment) -> Iterator[tuple[str, str, l
     if isinstance(experiment, TokenScores | Timeline | Quantisation):
         yield "probe", experiment.probe, [SELECTED, *trained], "probe"
         yield "part", experiment.part, task.evaluation, "evaluation set"
+    if isinstance(experiment, Projection):
+        yield "probe", experiment.probe, [SELECTED, *trained], "probe"
     if isinstance(experiment, Cascade):
         for name, stages in experiment.cascades.items():
             for key in ("cheap", "expensive"):
