@@ -104,6 +104,15 @@ def test_a_bag_of_words_falls_back_to_min_df_1_and_length_has_nothing_to_fall_ba
 
 
 @pytest.mark.parametrize("kind", ["bag_of_words", "length", "tfidf"])
+def test_a_model_of_three_classes_that_was_saved_scores_the_same(tmp_path: Path, kind: str) -> None:
+    classes = [*CLASSES, "other"]
+    texts, labels, groups = texts_of(classes)
+    model = train(texts, labels, groups, classes, told_by(kind), 5, seed=0).model
+    model.save(tmp_path / "m", {})
+    assert (score(TextModel.load(tmp_path / "m"), texts).margins == score(model, texts).margins).all()
+
+
+@pytest.mark.parametrize("kind", ["bag_of_words", "length", "tfidf"])
 def test_a_model_that_was_saved_scores_the_same(tmp_path: Path, kind: str) -> None:
     model = fitted(kind, texts_by((20, 30))).model
     for name in ("a", "b"):
