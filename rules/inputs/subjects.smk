@@ -87,4 +87,4 @@ def generations_of(sampling, subject, dataset):
 
 def activations_of(capture, part):
     """The shards of a capture on the dataset of a part."""
-    return shards_of(f"activations/{capture}", dataset_of(part), "safetensors")
+    return shards_of(f"activations/{capture}", texts_of(dataset_of(part)), "safetensors")

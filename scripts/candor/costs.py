@@ -12,14 +12,19 @@ from candor.chat.rehearsing import Rehearsal, longest
 from candor.config.clients import RemoteClient
 from candor.config.judges import Chat
 from candor.config.samplings import Sampling
+from candor.config.verbalisers import ChatVerbaliser
 from candor.generations.by_client import Teacher
 from candor.generations.responding import items_of, respond
 from candor.judges import chat, judging
+from candor.judges.grading import verbalised
 from candor.judges.templates import read_template
 from candor.judges.texts import Judged
 from candor.responses import split
 from candor.schemas.dataset import DATASET
 from candor.schemas.generation import GENERATION
+from candor.schemas.verbalisation import VERBALISATION
+from candor.verbalisers.chat import Shown, verbalise
+from candor.verbalisers.templates import read_template as read_verbaliser_template
 
 HEADINGS = ("asked by", "client", "requests", "to ask", "tokens in", "tokens out", "US dollars")
 COUNTS = ("requests", "missing", "tokens_in", "tokens_out")
@@ -29,8 +34,9 @@ COUNTS = ("requests", "missing", "tokens_in", "tokens_out")
 class Job:
     """A job that asks a server: who asks whom, with which files.
 
-    `who` is a judge's or a sampling's id. `generations` are those that a judge reads, none for labels and teachers;
-    `sampling` is what they are made with.
+    `who` is a judge's, a verbaliser's or a sampling's id. `generations` are those that it reads, none for labels and
+    teachers; `sampling` is what they are made with. `verbalisations` are those that a grader reads, which `verbaliser`
+    writes of what `capture` stores.
     """
 
     who: str
@@ -41,6 +47,9 @@ class Job:
     shard: str
     generations: Sequence[Path] = ()
     sampling: Mapping[str, Any] | None = None
+    verbalisations: Sequence[Path] = ()
+    verbaliser: Mapping[str, Any] | None = None
+    capture: Mapping[str, Any] | None = None
 
 
 @dataclass
@@ -96,10 +105,17 @@ def _rehearse(job: Job, rehearsal: Rehearsal) -> bool:
         teacher = Teacher(rehearsal, sampling, job.spec["clients"]["provider"])
         respond(teacher, sampling, items_of(job.data, job.shard, sampling.n))
         return False
+    if "verbalisers" in job.spec:
+        return _rehearse_verbaliser(job, rehearsal)
     judge = Chat.model_validate(job.spec["judges"])
     data = tables.read(job.data, DATASET)
-    guessed = not all(path.exists() for path in job.generations)
-    if guessed:
+    guessed = not all(path.exists() for path in [*job.generations, *job.verbalisations])
+    if guessed and job.verbalisations:
+        texts = _unsaid(job)
+    elif job.verbalisations:
+        said = [tables.read(path, VERBALISATION) for path in job.verbalisations]
+        texts = verbalised(data, said, judge, job.shard)
+    elif guessed:
         texts = _unwritten(job)
     elif job.generations:
         texts = judging.responses(data, [tables.read(path, GENERATION) for path in job.generations], job.shard)
@@ -107,6 +123,55 @@ def _rehearse(job: Job, rehearsal: Rehearsal) -> bool:
         texts = judging.last_turns(data, job.shard, judging.reads_answers(judge))
     chat.judge(texts, judge, rehearsal, read_template(Path(judge.template), judge))
     return guessed
+
+
+def _rehearse_verbaliser(job: Job, rehearsal: Rehearsal) -> bool:
+    """Count a verbaliser's requests; True where it is shown responses that nobody has written yet."""
+    config = ChatVerbaliser.model_validate(job.spec["verbalisers"])
+    examples = _in_splits(job, config.splits)
+    guessed = config.response and not all(path.exists() for path in job.generations)
+    if not config.response:
+        shown = [Shown(each["messages"]) for each in examples]
+    elif guessed:
+        written = {text.example_id: text for text in _unwritten(job)}
+        shown = [Shown(each["messages"], written[each["example_id"]].answer) for each in examples]
+    else:
+        messages = {each["example_id"]: each["messages"] for each in examples}
+        rows = [row for path in job.generations for row in tables.read(path, GENERATION).to_pylist()]
+        own = [row for row in rows if row["example_id"] in messages]
+        shown = [Shown(messages[row["example_id"]], row["text"], row["status"]) for row in own]
+    verbalise(shown, config, rehearsal, read_verbaliser_template(Path(config.template), config))
+    return guessed
+
+
+def _in_splits(job: Job, splits: Sequence[str]) -> list[dict[str, Any]]:
+    """The examples of a job's shard that a verbaliser of these splits puts into words."""
+    rows = judging.rows_of_shard(tables.read(job.data, DATASET), job.shard)
+    return [row for row in rows if not splits or row["split"] in splits]
+
+
+def _unsaid(job: Job) -> list[Judged]:
+    """Verbalisations of the greatest length, each of them different, of as many places as are put into words."""
+    assert job.verbaliser is not None  # there are no verbalisations without one
+    assert job.capture is not None
+    entry = job.verbaliser
+    said = longest(entry.get("max_tokens") or entry.get("max_new_tokens") or 200)
+    places = 1 if entry["kind"] == "chat" else places_of(job.capture, entry)
+    texts = []
+    for row in _in_splits(job, entry.get("splits", [])):
+        for place in range(places):
+            text = f"{row['example_id']} {place} {said}"
+            texts.append(Judged(row["example_id"], 0, row["group_id"], None, (), None, text, "ok", {}, place))
+    return texts
+
+
+def places_of(capture: Mapping[str, Any], verbaliser: Mapping[str, Any]) -> int:
+    """The most tokens of an example that an activation verbaliser puts into words; of all tokens, 200 are taken."""
+    positions = capture.get("positions", [])
+    policies = {"even": capture.get("k") or 1, "last_prompt": 1, "ends": 2}
+    listed = len(positions or capture.get("spans", [])) if not isinstance(positions, str) else policies.get(positions)
+    stored = listed or 200
+    return min(len(verbaliser.get("rows", [])) or stored, stored)
 
 
 def _unwritten(job: Job) -> list[Judged]:

@@ -12,11 +12,14 @@ from typing import Any, NamedTuple
 from candor import tables
 from candor.config.selection import Estimates
 from candor.config.tasks import dataset_of, split_of
+from candor.costs import places_of
 from candor.schemas.dataset import DATASET
 
 READ = 2
 TRAIN = 6
 TRAIN_ADAPTER = 4
+PROMPT = 120
+"""Tokens of the fixed prompt of a verbaliser, and of its reconstructor."""
 BYTES_PER_TOKEN = 4
 """Of English text; an estimate."""
 
@@ -204,16 +207,43 @@ class Planner:
         return Work("experiments", id, flops * model["parameters"], guessed=guessed)
 
     def _judge(self, names: Mapping[str, str]) -> Work | None:
-        judge = self.config["judges"][names["judge"]]
-        client = self.config["clients"].get(judge.get("client"), {})
+        return self._asked("verdicts", self.config["judges"][names["judge"]], names, self.size(names["dataset"]))
+
+    _label = _judge
+
+    def _grade(self, names: Mapping[str, str]) -> Work | None:
+        said = self._put_into_words(names)
+        return self._asked("verdicts", self.config["judges"][names["judge"]], names, said)
+
+    def _verbalise(self, names: Mapping[str, str]) -> Work | None:
+        verbaliser, said = self.config["verbalisers"][names["verbaliser"]], self._put_into_words(names)
+        if verbaliser["kind"] == "chat":
+            size = self.size(names["dataset"])
+            read = size.tokens + (said.tokens if verbaliser["response"] else 0)
+            return self._asked("verbalisations", verbaliser, names, said._replace(tokens=read))
+        id, model = verbaliser["model"], self.config["models"][verbaliser["model"]]
+        maker = self.config["models"].get(verbaliser["reconstructor"], {"parameters": 0})
+        texts = READ * said.examples / self._shards(names["dataset"])
+        read = PROMPT * model["parameters"] + (PROMPT + said.tokens) * maker["parameters"]
+        return Work("verbalisations", id, texts * read, texts * said.tokens * model["parameters"], said.guessed)
+
+    def _put_into_words(self, names: Mapping[str, str]) -> Size:
+        """What a verbaliser writes of a dataset, each text at its longest."""
+        verbaliser, capture = self.config["verbalisers"][names["verbaliser"]], self.config["captures"][names["capture"]]
+        sizes = [self.size(names["dataset"], split) for split in verbaliser["splits"] or [None]]
+        chat = verbaliser["kind"] == "chat"
+        places = 1 if chat else places_of(capture, verbaliser)
+        longest = verbaliser["max_tokens" if chat else "max_new_tokens"]
+        return Size(places * sum(size.examples for size in sizes), longest, any(size.guessed for size in sizes))
+
+    def _asked(self, stage: str, asking: Mapping[str, Any], names: Mapping[str, str], texts: Size) -> Work | None:
+        """The work of a local client that is asked about texts."""
+        client = self.config["clients"].get(asking.get("client"), {})
         if client.get("provider") != "local":
             return None
         id, model = self._model(client["subject"])
-        size = self.size(names["dataset"])
-        each = READ * model["parameters"] * size.examples / self._shards(names["dataset"])
-        return Work("verdicts", id, each * size.tokens, each * judge["max_tokens"], size.guessed)
-
-    _label = _judge
+        each = READ * model["parameters"] * texts.examples / self._shards(names["dataset"])
+        return Work(stage, id, each * texts.tokens, each * asking["max_tokens"], texts.guessed)
 
     def _part(self, part: str) -> Size:
         return self.size(dataset_of(part), split_of(part))

@@ -535,3 +535,28 @@ class TestConfig:
 
 def grades_of(names: Sequence[tuple[str, str]]) -> tuple[str, ...]:
     return tuple(id for _, id in names)
+
+
+def test_a_probe_that_learns_the_grades_reads_the_activations_of_the_dataset_that_was_graded(
+    run: Run, tmp_path: Path
+) -> None:
+    import torch
+
+    from candor.activations.files import ActivationsError
+    from candor.probes.features import read_part
+    from tests.small_parts import write_part
+
+    data = dataset()
+    rows = read(str(data), DATASET)
+    own = write_part(tmp_path, "inner@train", rows, {1: [torch.full((2, 3), float(i)) for i in range(len(rows))]})
+    given = labels_of({id: ["deceptive"] for id in TRAIN}, "0.parquet")
+    flags = ("--origin", given, "--examples", data, "--output", "graded.parquet")
+    assert run("build_dataset.py", {"datasets": GRADED}, *flags)[0] == 0
+    shards = [tmp_path / "inner.safetensors"]
+    graded = read_part("graded@train", Path("graded.parquet"), shards)
+    assert {row["label"] for row in graded.rows} == {"deceptive"}
+    assert (graded.positions, graded.activations.paths) == (own.positions, shards)
+    dataset(3)  # another version of the dataset, of which the grades are no longer
+    assert run("build_dataset.py", {"datasets": GRADED}, *flags)[0] == 0
+    with pytest.raises(ActivationsError, match="was read from another version of dataset inner"):
+        read_part("graded@train", Path("graded.parquet"), shards)

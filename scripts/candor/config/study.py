@@ -12,6 +12,7 @@ from candor.config.baselines import Baseline
 from candor.config.captures import Capture
 from candor.config.checks.captures import unfit_captures
 from candor.config.checks.derivations import broken_derivations
+from candor.config.checks.graders import unfit_graders
 from candor.config.checks.ids import shared_ids
 from candor.config.checks.judges import unfit_judges
 from candor.config.checks.kinds import unfit_kinds
@@ -43,7 +44,7 @@ from candor.hardware import auto_batch_tokens, auto_device, auto_dtype
 CHECKS = (
     (unknown_references,),
     (shared_ids, impossible_layers, broken_derivations, bad_transforms),
-    (overlaps, unfit_captures, unfit_judges, unfit_kinds, unfit_monitors, unfit_verbalisers),
+    (overlaps, unfit_captures, unfit_judges, unfit_kinds, unfit_monitors, unfit_verbalisers, unfit_graders),
 )
 """In order: a check may count on what those of an earlier group have passed."""
 

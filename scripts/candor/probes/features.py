@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from candor import provenance, tables
+from candor import tables
 from candor.activations.files import Activations, ActivationsError
 from candor.chat_text import ROLE_CODES
 from candor.data.folds import group_folds
+from candor.data.parts import texts_of
 from candor.schemas.dataset import DATASET
 from candor.schemas.status import SCORED
 
@@ -99,7 +100,8 @@ class Part(NamedTuple):
 def read_part(name: str, data: Path, shards: Sequence[Path]) -> Part:
     """The rows of `dataset@split` and their activations; stops when the two were not made for each other."""
     dataset, split = name.rsplit("@", 1)
-    activations = Activations(shards).expect(dataset=dataset, dataset_sha256=provenance.sha256(data))
+    texts = texts_of(data, dataset)
+    activations = Activations(shards).expect(dataset=texts.dataset, dataset_sha256=texts.sha256)
     table = tables.read(data, DATASET).to_pylist()
     if activations.example_ids != [row["example_id"] for row in table]:
         raise ActivationsError(f"{shards[0]}: its examples are not those of {data}; delete it to make it again.")

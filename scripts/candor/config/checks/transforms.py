@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from candor.config.origins import grader_of
 from candor.config.sentences import meant, sentence
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def bad_transforms(study: "Study") -> Iterator[str]:
                 yield f"{key}.transform names {step.transform!r}, which is not one of: {known}."
                 continue
             module = importlib.import_module(f"candor.data.transforms.{step.transform}")
-            given = "examples" if number else GIVES[dataset.origin.split("/")[0]]
+            given = "examples" if number else _given(dataset.origin)
             if getattr(module, "READS", given) != given:
                 key = ".".join(map(str, at))
                 yield f"{key}.transform names {step.transform!r}, which reads {module.READS}, and is given {given}."
@@ -39,3 +40,8 @@ def bad_transforms(study: "Study") -> Iterator[str]:
                 for problem in filter(meant, error.errors()):
                     loc = (*at, "options", *problem["loc"])
                     yield sentence({**problem, "loc": loc})
+
+
+def _given(origin: str) -> str:
+    """What a dataset's first transform is given."""
+    return "labels of verbalisations" if grader_of(origin) else GIVES[origin.split("/")[0]]
