@@ -1,7 +1,6 @@
 """Tasks, their probes and baselines, and the scores of these."""
 
-from candor.config.baselines import TEXT_KINDS
-from candor.config.checks.monitors import PROMPTS
+from candor.config.baselines import PROMPTS, TEXT_KINDS
 
 
 def task_id(wildcards):

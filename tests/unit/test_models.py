@@ -75,6 +75,17 @@ def test_a_folder_is_described_and_loaded(small: FolderModel) -> None:
     assert subject.tokenizer.chat_template
 
 
+def test_the_weights_that_a_token_passes_are_not_those_of_a_tower_that_reads_images(small: FolderModel) -> None:
+    folder, before = Path(small.path), models.describe(Path(small.path))
+    weights = load_file(folder / "model.safetensors")
+    in_blocks = sum(tensor.numel() for name, tensor in weights.items() if name.startswith("model.layers."))
+    assert 0 < before.block_parameters == in_blocks < before.parameters
+    assert before.head_parameters == weights["model.embed_tokens.weight"].numel()
+    save_file({**weights, "vision_tower.encoder.layers.0.weight": torch.zeros(7)}, folder / "model.safetensors")
+    after = models.describe(folder)
+    assert after.parameters == before.parameters + 7 and after.block_parameters == before.block_parameters
+
+
 def test_it_is_loaded_in_the_dtype_asked_for(small: FolderModel) -> None:
     facts = models.fetch(small)._asdict()
     subject = models.load(small.model_copy(update={"dtype": "bfloat16"}), facts)

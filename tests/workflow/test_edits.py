@@ -237,7 +237,12 @@ EDITS: dict[str, tuple[str, str, str, set[str]]] = {
         set(),
     ),
     "a family that no task trains": (f"{CODE}/probes/families/attention.py", "import ", "import json\nimport ", set()),
-    "a check across sections of the config": (f"{CODE}/config/study.py", "closes a cycle", "goes in circles", set()),
+    "a check across sections of the config": (
+        f"{CODE}/config/checks/derivations.py",
+        "closes a cycle",
+        "goes in circles",
+        set(),
+    ),
     "a sampling that nothing uses": (CONFIG, "samplings:\n", "samplings:\n  greedy: {temperature: 0}\n", set()),
     "a client that nobody asks": (
         CONFIG,

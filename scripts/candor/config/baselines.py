@@ -1,5 +1,6 @@
 """The section `baselines`: monitors that do not read activations."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt
@@ -100,5 +101,7 @@ class Judged(Section):
 
 
 Baseline = Annotated[Tfidf | BagOfWords | Length | Prompted | Finetuned | Judged, Field(discriminator="kind")]
+PROMPTS = Path("resources/prompted")
+"""Where a prompted baseline's templates lie, from the project's root."""
 TEXT_KINDS = ("tfidf", "bag_of_words", "length")
 """Kinds that are trained on the words alone, in scripts/train_text.py."""

@@ -1,11 +1,10 @@
 """Cross checks of monitors: what tasks and experiments name, and whether it is of use to them."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from candor.baselines.prompts import PromptError, read_prompt
-from candor.config.baselines import TEXT_KINDS, Finetuned, Prompted
+from candor.config.baselines import PROMPTS, TEXT_KINDS, Prompted
 from candor.config.experiments import (
     SELECTED,
     Calibration,
@@ -27,9 +26,6 @@ from candor.config.tasks import Task
 
 if TYPE_CHECKING:
     from candor.config.study import Study
-
-PROMPTS = Path("resources/prompted")
-"""Where a prompted baseline's templates lie, from the project's root."""
 
 
 def unfit_monitors(study: "Study") -> Iterator[str]:
@@ -124,14 +120,6 @@ def _unfit_in_task(study: "Study", id: str, task: Task) -> Iterator[str]:
                 f"tasks.{id}.baselines names {name!r}, which tells two classes apart, and the task has "
                 f"{len(task.classes)}; leave it out."
             )
-        if isinstance(baseline, Finetuned) and baseline.lora is not None:
-            blocks = study.models[baseline.subject].blocks
-            for layer in baseline.lora.layers or []:
-                if layer >= blocks:
-                    yield (
-                        f"baselines.{name}.lora.layers names block {layer}, but {baseline.subject} has {blocks} "
-                        f"blocks, 0 to {blocks - 1}."
-                    )
 
 
 def _unfit_capture(study: "Study", task: Task, name: str) -> Iterator[str]:
