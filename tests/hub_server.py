@@ -1,16 +1,23 @@
 """A small Hugging Face hub on loopback, with repositories held in memory, for tests without the network.
 
-It speaks what huggingface_hub 2 and datasets 5 ask for when they fetch a repository: its description, its tree, facts
-of some paths, and files. Start it with `with Hub([Repository(...)]) as hub`, and give its `url` as HF_ENDPOINT.
+It speaks what huggingface_hub 2 and datasets 5 ask for when they fetch a repository (its description, its tree, facts
+of some paths, and files) and when they send to one: making it, the check of its card, which files go apart as large
+ones (all that hold a zero byte), the store of these by their digest, and commits. Start it with
+`with Hub([Repository(...)]) as hub`, and give its `url` as HF_ENDPOINT; HF_HUB_DISABLE_XET=1, since the newer store is
+not spoken here. `tokens` say who may write to which owners' repositories; the private ones are shown to them alone.
 """
 
+import base64
 import hashlib
 import json
+import re
 import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
+from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 
@@ -20,22 +27,43 @@ class Repository:
 
     kind: str
     id: str
-    commits: Mapping[str, Mapping[str, bytes]]
+    commits: dict[str, Mapping[str, bytes]]
     branches: dict[str, str]
     gated: bool = False
+    private: bool = False
+    messages: list[str] = field(default_factory=list)
 
     def files(self, revision: str) -> tuple[str, Mapping[str, bytes]] | None:
         """The commit of a revision and its files."""
         commit = self.branches.get(revision, revision)
         return (commit, self.commits[commit]) if commit in self.commits else None
 
+    def commit(self, files: Mapping[str, bytes], message: str) -> str:
+        """A new commit of main, named by its content and the one before."""
+        digests = {path: _oid(content) for path, content in sorted(files.items())}
+        name = hashlib.sha1(json.dumps([self.branches["main"], message, digests]).encode(), usedforsecurity=False)
+        self.commits[name.hexdigest()] = files
+        self.branches["main"] = name.hexdigest()
+        self.messages.append(message)
+        return name.hexdigest()
+
 
 class Hub:
-    """The server; `requests` holds method and path of all that was asked, in order."""
+    """The server; `requests` holds method and path of all that was asked, in order, `store` large files by sha256.
 
-    def __init__(self, repositories: Sequence[Repository]) -> None:
+    `tokens` is token -> owners whose repositories it may write; any of them may read everything. `fails` gives an
+    HTTP status for a request that is refused.
+    """
+
+    def __init__(
+        self, repositories: Sequence[Repository] = (), tokens: Mapping[str, Sequence[str]] | None = None
+    ) -> None:
         self.repositories = {(repository.kind, repository.id): repository for repository in repositories}
+        self.tokens = dict(tokens or {})
         self.requests: list[str] = []
+        self.store: dict[str, bytes] = {}
+        self.fails: Callable[[str], int | None] = lambda request: None
+        self._gates: list[tuple[str, threading.Event, threading.Event]] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
@@ -47,12 +75,30 @@ class Hub:
         self._server.shutdown()
         self._server.server_close()
 
+    @contextmanager
+    def holding(self, pattern: str) -> Iterator[threading.Event]:
+        """Answer no request that a pattern finds, until the end; the event is set when there is one."""
+        gate = (pattern, threading.Event(), threading.Event())
+        self._gates.append(gate)
+        try:
+            yield gate[1]
+        finally:
+            self._gates.remove(gate)
+            gate[2].set()
+
+    def wait(self, request: str) -> None:
+        """Hold a request for as long as `holding` says."""
+        for pattern, came, over in list(self._gates):
+            if re.search(pattern, request):
+                came.set()
+                over.wait()
+
 
 class _Refusal(Exception):
-    """An answer without content: HTTP status, and the hub's own name of the reason."""
+    """An answer without content: HTTP status, the hub's own name of the reason, and words."""
 
-    def __init__(self, status: int, code: str) -> None:
-        self.status, self.code = status, code
+    def __init__(self, status: int, code: str = "", message: str = "") -> None:
+        self.status, self.headers = status, {"X-Error-Code": code, "X-Error-Message": message}
 
 
 class _Request(BaseHTTPRequestHandler):
@@ -67,26 +113,109 @@ class _Request(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self._answer()
 
+    def do_PUT(self) -> None:
+        self._answer()
+
     def _answer(self) -> None:
-        self.hub.requests.append(f"{self.command} {self.path}")
-        asked = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
-        headers = {}
+        request = f"{self.command} {self.path}"
+        self.hub.requests.append(request)
+        self.hub.wait(request)
+        length = int(self.headers.get("Content-Length", 0))
+        asked = self.rfile.read(length)
+        if len(asked) < length:  # whoever asked is gone
+            self.close_connection = True
+            return
+        headers: Mapping[str, str] = {}
         try:
+            if failure := self.hub.fails(request):
+                raise _Refusal(failure)
             address = urlsplit(self.path)
             parts = [unquote(part) for part in address.path.strip("/").split("/")]
-            if parts[0] == "api":
-                query = parse_qs(address.query if self.command == "GET" else asked)
+            if parts[0] == "store":
+                status, content = 200, self._stored(parts[1], asked)
+            elif parts[-3:] == ["lfs", "objects", "batch"]:
+                status, content = 200, json.dumps(self._batch(parts[:-4], json.loads(asked))).encode()
+            elif parts[0] == "api" and (answer := self._written(parts[1:], asked)) is not None:
+                status, content = 200, json.dumps(answer).encode()
+            elif parts[0] == "api":
+                query = parse_qs(address.query if self.command == "GET" else asked.decode())
                 status, content = 200, json.dumps(self._api(parts[1:], query)).encode()
             else:
                 status, content, headers = self._file(parts)
         except _Refusal as refusal:
-            status, content, headers = refusal.status, b"", {"X-Error-Code": refusal.code}
-        self.send_response(status)
-        for name, value in {"Content-Length": str(len(content)), **headers}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(content)
+            status, content, headers = refusal.status, b"", refusal.headers
+        try:
+            self.send_response(status)
+            for name, value in {"Content-Length": str(len(content)), **headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(content)
+        except (BrokenPipeError, ConnectionResetError):
+            self.close_connection = True
+
+    def _written(self, parts: Sequence[str], asked: bytes) -> object:
+        """Answers to what changes repositories: repos/create, validate-yaml, preupload and commit; None for others."""
+        if parts == ["validate-yaml"]:
+            front = json.loads(asked)["content"].split("---\n")[1]
+            errors = [] if "license: " in front else [{"message": "there is no license"}]
+            if errors:
+                raise _Refusal(400, message=errors[0]["message"])
+            return {"errors": [], "warnings": []}
+        if parts == ["repos", "create"]:
+            told = json.loads(asked)
+            kind, id = told.get("type", "model"), f"{told['organization']}/{told['name']}"
+            self._refuse_reader(id)
+            if (kind, id) in self.hub.repositories:
+                raise _Refusal(409, message="You already created this repository")
+            private = told.get("visibility") == "private"
+            made = Repository(kind, id, {"0" * 40: {}}, {"main": "0" * 40}, private=private)
+            self.hub.repositories[kind, id] = made
+            return {"url": f"{self.hub.url}/{'datasets/' if kind == 'dataset' else ''}{id}"}
+        if len(parts) != 5 or parts[3] not in ("preupload", "commit"):
+            return None
+        repository = self._repository(parts[0].removesuffix("s"), "/".join(parts[1:3]))
+        self._refuse_reader(repository.id)
+        _, files = self._files(repository, parts[4])
+        if parts[3] == "preupload":
+            return {"files": [_mode(file, files) for file in json.loads(asked)["files"]]}
+        header, *lines = [json.loads(line) for line in asked.splitlines()]
+        new = dict(files)
+        for line in lines:
+            told = line["value"]
+            if line["key"] == "lfsFile" and told["oid"] not in self.hub.store:
+                raise _Refusal(400, message=f"{told['path']} was never uploaded")
+            large = line["key"] == "lfsFile"
+            new[told["path"]] = self.hub.store[told["oid"]] if large else base64.b64decode(told["content"])
+        commit = repository.commit(new, header["value"]["summary"])
+        return {"success": True, "commitOid": commit, "commitUrl": f"{self.hub.url}/{repository.id}/commit/{commit}"}
+
+    def _batch(self, parts: Sequence[str], asked: Mapping[str, Any]) -> object:
+        """[datasets/]OWNER/NAME.git/info/lfs/objects/batch: where large files go; none for those that are here."""
+        id = "/".join(parts[-2:]).removesuffix(".git")
+        self._repository("dataset" if parts[0] == "datasets" else "model", id)
+        self._refuse_reader(id)
+        new = [each for each in asked["objects"] if each["oid"] not in self.hub.store]
+        here = [each for each in asked["objects"] if each["oid"] in self.hub.store]
+        actions = [{**each, "actions": {"upload": {"href": f"{self.hub.url}/store/{each['oid']}"}}} for each in new]
+        return {"transfer": "basic", "objects": [*here, *actions]}
+
+    def _stored(self, oid: str, content: bytes) -> bytes:
+        if hashlib.sha256(content).hexdigest() != oid:
+            raise _Refusal(400, message="is not the file of this digest")
+        self.hub.store[oid] = content
+        return b""
+
+    def _owners(self) -> Sequence[str] | None:
+        """The owners whose repositories the asker may write; None for one without a token that is known."""
+        return self.hub.tokens.get(self.headers.get("Authorization", "").removeprefix("Bearer "))
+
+    def _refuse_reader(self, id: str) -> None:
+        owners = self._owners()
+        if owners is None:
+            raise _Refusal(401, message="Invalid credentials in Authorization header")
+        if id.split("/")[0] not in owners:
+            raise _Refusal(403, message="You don't have the rights to do this")
 
     def _api(self, parts: Sequence[str], query: Mapping[str, Sequence[str]]) -> object:
         """api/models/OWNER/NAME, then nothing, or revision/R, tree/R/FOLDER or paths-info/R."""
@@ -102,7 +231,7 @@ class _Request(BaseHTTPRequestHandler):
                 "sha": commit,
                 "siblings": siblings,
                 "tags": tags,
-                "private": False,
+                "private": repository.private,
             }
         if repository.gated:
             raise _Refusal(403, "GatedRepo")
@@ -131,9 +260,10 @@ class _Request(BaseHTTPRequestHandler):
         return status, content, headers
 
     def _repository(self, kind: str, id: str) -> Repository:
-        if (kind, id) not in self.hub.repositories:
+        found = self.hub.repositories.get((kind, id))
+        if found is None or (found.private and self._owners() is None):
             raise _Refusal(404, "RepoNotFound")
-        return self.hub.repositories[kind, id]
+        return found
 
     def _files(self, repository: Repository, revision: str) -> tuple[str, Mapping[str, bytes]]:
         found = repository.files(revision)
@@ -159,9 +289,30 @@ def _tree(files: Mapping[str, bytes], folder: str, recursive: bool) -> list[dict
     entries: list[dict[str, object]] = [
         {"type": "directory", "path": path, "size": 0, "oid": _oid(path.encode())} for path in folders
     ]
-    entries += [{"type": "file", "path": path, "size": len(files[path]), "oid": _oid(files[path])} for path in inside]
+    entries += [{"type": "file", "path": path, **_facts(files[path])} for path in inside]
     found = [entry for entry in entries if recursive or "/" not in str(entry["path"]).removeprefix(start)]
     return sorted(found, key=lambda entry: str(entry["path"]))
+
+
+def _facts(content: bytes) -> dict[str, object]:
+    """Size and digest of a file; of a large one, that of its own bytes."""
+    facts: dict[str, object] = {"size": len(content), "oid": _oid(content)}
+    if _is_large(content):
+        facts["lfs"] = {"oid": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 130}
+    return facts
+
+
+def _mode(file: Mapping[str, Any], files: Mapping[str, bytes]) -> dict[str, object]:
+    """How a file is to be sent, and the digest of what is in its place."""
+    large = _is_large(base64.b64decode(file["sample"]))
+    mode = {"path": file["path"], "uploadMode": "lfs" if large else "regular", "shouldIgnore": False}
+    if (held := files.get(file["path"])) is None:
+        return mode
+    return {**mode, "oid": hashlib.sha256(held).hexdigest() if _is_large(held) else _oid(held)}
+
+
+def _is_large(content: bytes) -> bool:
+    return b"\0" in content[:512]
 
 
 def _oid(content: bytes) -> str:

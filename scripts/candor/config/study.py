@@ -19,6 +19,7 @@ from candor.config.checks.kinds import unfit_kinds
 from candor.config.checks.layers import impossible_layers
 from candor.config.checks.monitors import unfit_monitors
 from candor.config.checks.overlaps import overlaps
+from candor.config.checks.publishing import unfit_publications
 from candor.config.checks.references import unknown_references
 from candor.config.checks.transforms import bad_transforms
 from candor.config.checks.verbalisers import unfit_verbalisers
@@ -32,6 +33,7 @@ from candor.config.models import Model
 from candor.config.monitor_app import MonitorApp
 from candor.config.panels import Panel
 from candor.config.probes import Probe
+from candor.config.publishing import Publication
 from candor.config.samplings import Sampling
 from candor.config.selection import Run
 from candor.config.sentences import meant, sentence
@@ -43,7 +45,7 @@ from candor.hardware import auto_batch_tokens, auto_device, auto_dtype
 
 CHECKS = (
     (unknown_references,),
-    (shared_ids, impossible_layers, broken_derivations, bad_transforms),
+    (shared_ids, impossible_layers, broken_derivations, bad_transforms, unfit_publications),
     (overlaps, unfit_captures, unfit_judges, unfit_kinds, unfit_monitors, unfit_verbalisers, unfit_graders),
 )
 """In order: a check may count on what those of an earlier group have passed."""
@@ -74,6 +76,7 @@ class Study(Section):
     panels: dict[Id, Panel] = Field({}, description="Judges of the same texts, compared with one another.")
     figures: dict[Id, Figure] = Field(description="What is drawn.")
     monitor: MonitorApp = Field(MonitorApp(), description="The live monitor.")
+    publishing: dict[Id, Publication] = Field({}, description="Which results go to which repositories of the hub.")
     run: Run = Field(description="What this run makes.")
 
     @classmethod
