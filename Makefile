@@ -9,7 +9,7 @@ export PATH := $(abspath $(BIN)):$(PATH)
 CORES ?= $(shell $(PYTHON) -c 'import os; print(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())')
 # progress on the terminal: jobs done of all, and each running job's own lines; everything else is in results/logs/
 SNAKEMAKE = $(BIN)/snakemake --quiet rules reason host --cores $(CORES)
-.PHONY: help figures quick check test test-fast test-full format install lock schema cost audit trace report monitor clean
+.PHONY: help figures quick check test test-fast test-full test-cluster format install lock schema cost audit trace report monitor clean
 
 help:
 	@echo "make figures            install, then make every figure of results/figures/all"
@@ -17,6 +17,7 @@ help:
 	@echo "make test               install, then formatting, types, lint and all tests"
 	@echo "make test-fast          the same without the slow tests"
 	@echo "make test-full          the same with the long ones: 500 rows for each chat server"
+	@echo "make test-cluster       a slice of a study on a real SLURM, which is started on this machine (as root, on Debian)"
 	@echo "make cost               what a study would ask of servers and of GPUs, before anything is spent"
 	@echo "make audit              which results are stale, altered or missing, and why"
 	@echo "make trace FIGURE=roc   what a figure rests on, down to its sources"
@@ -63,6 +64,14 @@ test-fast: check
 
 test-full: check
 	CANDOR_TEST_FULL=1 $(PYTEST)
+
+# a scheduler with its database, three nodes that are all this machine, and GPUs that are declared and not there
+CLUSTER_PACKAGES = slurm-wlm munge slurmdbd slurm-wlm-mysql-plugin mariadb-server
+
+test-cluster: install
+	command -v slurmctld slurmdbd munged mariadbd >/dev/null || { \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(CLUSTER_PACKAGES); }
+	CANDOR_TEST_CLUSTER=1 $(BIN)/python -m pytest tests/cluster -ra
 
 format: install
 	$(BIN)/ruff format scripts tests benchmarks

@@ -12,6 +12,7 @@ report: "report/workflow.rst"
 
 
 include: "rules/common.smk"
+include: "rules/inputs/resources.smk"
 include: "rules/inputs/data.smk"
 include: "rules/inputs/subjects.smk"
 include: "rules/inputs/judges.smk"

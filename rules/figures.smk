@@ -47,7 +47,7 @@ rule draw_figure:
     conda:
         "../envs/cpu.yaml"
     resources:
-        mem="2GB",
+        mem=more(2),
         runtime="10m",
     params:
         spec=spec(
@@ -98,7 +98,7 @@ rule write_page:
     conda:
         "../envs/cpu.yaml"
     resources:
-        mem="2GB",
+        mem=more(2),
         runtime="10m",
     params:
         spec=spec("figures/{figure}[plot,title,experiment]"),

@@ -30,8 +30,7 @@ rule generate:
     # two jobs of one thread do more than one of two, above all on a machine that does other work; --set-threads for more
     threads: 1
     resources:
-        mem="4GB",
-        runtime="4h",
+        **model_job("generate"),
     params:
         spec=spec("samplings/{sampling}", base_config, ablation_config),
         script=script("generate.py"),
@@ -76,8 +75,7 @@ for capture_id, capture in ANSWERING.items():
             "../envs/gpu.yaml"
         threads: 1
         resources:
-            mem="4GB",
-            runtime="4h",
+            **model_job(f"generate_and_capture_{capture_id}"),
         params:
             spec=spec(
                 f"samplings/{capture['sampling']}",
@@ -118,7 +116,7 @@ rule generate_by_client:
     conda:
         "../envs/cpu.yaml"
     resources:
-        mem="2GB",
+        mem=more(2),
         runtime="12h",
         api_calls=api_calls,
     params:

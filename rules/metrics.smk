@@ -19,7 +19,7 @@ rule measure:
     conda:
         "../envs/cpu.yaml"
     resources:
-        mem="4GB",
+        mem=more(4),
         runtime="1h",
     params:
         spec=spec(only("tasks/{task}", Measurement)),
@@ -65,7 +65,7 @@ rule compare_arms:
     conda:
         "../envs/cpu.yaml"
     resources:
-        mem="2GB",
+        mem=more(2),
         runtime="1h",
     params:
         spec=spec("comparisons/{comparison}"),
@@ -108,7 +108,7 @@ rule compare_judges:
     conda:
         "../envs/cpu.yaml"
     resources:
-        mem="2GB",
+        mem=more(2),
         runtime="1h",
     params:
         spec=spec("panels/{panel}"),

@@ -15,7 +15,7 @@ rule fetch_model:
         "../envs/cpu.yaml"
     threads: 2
     resources:
-        mem="4GB",
+        mem=more(4),
         runtime="2h",
     params:
         spec=spec(model_apart_from_use),

@@ -30,8 +30,7 @@ rule export_cases:
     conda:
         "../envs/cpu.yaml"
     resources:
-        mem="4GB",
-        runtime="30m",
+        **probe_job(0.5),
     params:
         spec=spec(
             "monitor/replay",

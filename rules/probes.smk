@@ -25,8 +25,7 @@ rule train_probe:
         "../envs/cpu.yaml"
     threads: 1
     resources:
-        mem="4GB",
-        runtime="2h",
+        **probe_job(2),
     params:
         spec=spec(only("tasks/{task}", Training), "probes/{probe}"),
         script=script("train_probe.py", lambda wildcards: families_of([wildcards.probe])),
@@ -69,7 +68,7 @@ rule select_probe:
     conda:
         "../envs/cpu.yaml"
     resources:
-        mem="2GB",
+        mem=more(2),
         runtime="10m",
     params:
         spec=spec(only("tasks/{task}", Contest)),

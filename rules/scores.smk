@@ -24,8 +24,7 @@ rule score_probes:
         "../envs/cpu.yaml"
     threads: 1
     resources:
-        mem="4GB",
-        runtime="1h",
+        **probe_job(1),
     params:
         spec=spec(only("tasks/{task}", Contest)),
         script=script("score_probes.py", lambda wildcards: families_of(trained_of(task_of(wildcards)))),
@@ -65,7 +64,7 @@ rule score_text:
     conda:
         "../envs/cpu.yaml"
     resources:
-        mem="4GB",
+        mem=more(4),
         runtime="30m",
     params:
         spec=spec(only("tasks/{task}", Learning), "baselines/{baseline}"),
@@ -105,8 +104,7 @@ rule score_prompted:
         "../envs/gpu.yaml"
     threads: 1
     resources:
-        mem="4GB",
-        runtime="4h",
+        **model_job("score_prompted"),
     params:
         spec=spec(only("tasks/{task}", Learning), "baselines/{baseline}", baseline_model_config),
         script=script("score_prompted.py"),
@@ -148,8 +146,7 @@ rule score_finetuned:
         "../envs/gpu.yaml"
     threads: 1
     resources:
-        mem="4GB",
-        runtime="4h",
+        **model_job("score_finetuned"),
     params:
         spec=spec(only("tasks/{task}", Learning), "baselines/{baseline}", baseline_model_config),
         script=script("score_finetuned.py"),
@@ -188,7 +185,7 @@ rule score_judge:
     conda:
         "../envs/cpu.yaml"
     resources:
-        mem="2GB",
+        mem=more(2),
         runtime="10m",
     params:
         spec=spec(only("tasks/{task}", Learning), "baselines/{baseline}"),

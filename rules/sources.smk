@@ -15,7 +15,7 @@ rule fetch_source:
     conda:
         "../envs/cpu.yaml"
     resources:
-        mem="4GB",
+        mem=more(4),
         runtime="1h",
     params:
         spec=spec("sources/{source}"),

@@ -24,8 +24,7 @@ rule verbalise:
         "../envs/gpu.yaml"
     threads: 1
     resources:
-        mem="4GB",
-        runtime="4h",
+        **model_job("verbalise"),
         api_calls=api_calls,
     params:
         spec=spec(verbaliser_config, base_config, ablation_config),

@@ -24,8 +24,7 @@ rule judge:
         "../envs/gpu.yaml"
     threads: 1
     resources:
-        mem="4GB",
-        runtime="4h",
+        **model_job("judge"),
         api_calls=api_calls,
     params:
         spec=spec(judge_config, base_config, ablation_config),
@@ -72,8 +71,7 @@ rule label:
         "../envs/gpu.yaml"
     threads: 1
     resources:
-        mem="4GB",
-        runtime="4h",
+        **model_job("label"),
         api_calls=api_calls,
     params:
         spec=spec(judge_config, base_config, ablation_config),
@@ -120,8 +118,7 @@ rule grade:
         "../envs/gpu.yaml"
     threads: 1
     resources:
-        mem="4GB",
-        runtime="4h",
+        **model_job("grade"),
         api_calls=api_calls,
     params:
         spec=spec(judge_config, base_config, ablation_config),

@@ -1,0 +1,50 @@
+"""What jobs ask of the machine that they run on: from the config, and from what the profile says of its GPUs."""
+
+from functools import cache
+
+from candor.resources import Planned, Site
+
+SITE = Site.of({name: value.raw for name, value in (workflow.resource_settings.default_resources or {}).items()})
+PLANNED = Planned(config, SITE)
+
+
+def more(gb):
+    """A job's memory: so many GB, and as much again at each further attempt."""
+    return lambda wildcards, attempt: f"{gb * attempt}GB"
+
+
+def model_job(rule):
+    """The resources of jobs that run a model, by name of their rule; GPUs where the profile names an accelerator."""
+    found = lambda wildcards: needs_of(rule, tuple(wildcards.items()))
+    on_gpus = lambda wildcards, value: value if found(wildcards).gpus else None
+    return {
+        "mem_mb": lambda wildcards, attempt: attempt * found(wildcards).mem_mb,
+        "runtime": lambda wildcards: found(wildcards).runtime,
+        "gpu": lambda wildcards: found(wildcards).gpus or None,
+        "gpu_model": lambda wildcards: on_gpus(wildcards, SITE.accelerator),
+        # for profiles that pack jobs into one, where they take turns
+        "gpu_turn": lambda wildcards: on_gpus(wildcards, 1),
+        # for profiles without a scheduler that hands out devices
+        "shell_exec": lambda wildcards: on_gpus(wildcards, SITE.lease and f"{SITE.lease}-{found(wildcards).gpus}"),
+    }
+
+
+def probe_job(hours):
+    """The resources of jobs that read activations and run no model."""
+    found = lambda wildcards: probing_of(tuple(wildcards.items()), hours)
+    return {
+        "mem_mb": lambda wildcards, attempt: attempt * found(wildcards).mem_mb,
+        "runtime": lambda wildcards: found(wildcards).runtime,
+    }
+
+
+@cache
+def needs_of(rule, names):
+    """The needs of a job that runs a model."""
+    return PLANNED.needs(rule, dict(names))
+
+
+@cache
+def probing_of(names, hours):
+    """The needs of a job that reads activations."""
+    return PLANNED.probing(dict(names), hours)
