@@ -211,7 +211,7 @@ def _sheet(
     groups = np.unique(labelled["group_id"].to_numpy(dtype=str), return_inverse=True)[1]
     weights = np.ones((1 + task.bootstrap, len(label)))
     if len(label):
-        weights[1:] = intervals.group_weights(groups, label, task.bootstrap, _rng(task.seed, "groups", part))
+        weights[1:] = intervals.group_weights(groups, label, task.bootstrap, rng_of(task.seed, "groups", part))
     examples = pd.Index(labelled["example"])
     panels = {
         monitor: _panel(frame, (part, cls), monitor, layer, examples, thresholds.get(monitor, {}))
@@ -382,7 +382,7 @@ def _estimate(found: Sequence[Measured], monitor: str, task: Measurement) -> Est
         for one in found
         if one.values is not None
     ]
-    return intervals.mean_estimate(samples, _rng(task.seed, "seeds", monitor)) if samples else None
+    return intervals.mean_estimate(samples, rng_of(task.seed, "seeds", monitor)) if samples else None
 
 
 def _remarks(found: Mapping[str, Measured]) -> list[str]:
@@ -419,6 +419,6 @@ def _nulls(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _rng(seed: int, *names: str) -> np.random.Generator:
-    """Random numbers of their own for each name, so that one more monitor or set changes no other's draws."""
+def rng_of(seed: int, *names: str) -> np.random.Generator:
+    """Random numbers of their own for each name, so that one more monitor, value or set changes no other's draws."""
     return np.random.default_rng([seed, *sha256("/".join(names).encode()).digest()[:8]])
