@@ -19,10 +19,11 @@ from candor.metrics.intervals import (
     group_weights,
     independent_pairs,
     mean_estimate,
+    rng_of,
     share_interval,
 )
-from candor.metrics.measuring import MACRO, rng_of
 from candor.metrics.points import Bools, Floats, auroc_weighted
+from candor.schemas.metric import MACRO
 
 NOTHING = "no example"
 

@@ -6,8 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from candor.experiments.resampling import ONE_CLASS, ONE_GROUP
-from candor.metrics.intervals import Sample, group_weights, independent_pairs, mean_estimate, share_interval
-from candor.metrics.measuring import rng_of
+from candor.metrics.intervals import Sample, group_weights, independent_pairs, mean_estimate, rng_of, share_interval
 from candor.metrics.points import Bools, Floats, auroc_weighted
 from candor.schemas.metric import MEAN_DATASET
 

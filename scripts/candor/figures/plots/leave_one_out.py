@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from candor.config.figures import Figure
 from candor.figures import marks, style
 from candor.figures.inputs import Drawn, FigureError, FigureInput, Mark, Row
-from candor.metrics.measuring import MACRO
+from candor.schemas.metric import MACRO
 
 SELECTED = "selected"
 LINE = 0.37  # inches of a held-out value, of two marks
@@ -49,6 +49,8 @@ def draw(data: FigureInput, figure: Figure) -> Drawn:
     body = (LINE + MORE * (len(found.texts) - 1)) * (len(found.values) + 0.5) + AROUND
     picture = style.page(style.FULL, body, figure.title, _notes(data, found), keys)
     panels = list(picture.subplots(1, 3, sharey=True))
+    compared = [found.probe, *found.texts]
+    shifts = _shifts(len(compared))
     drawn: list[Mark] = []
     for axes, (metric, word) in zip(panels, PANELS.items(), strict=False):
         shown = []
@@ -56,10 +58,9 @@ def draw(data: FigureInput, figure: Figure) -> Drawn:
             for monitor in found.others:
                 row = found.row(monitor, value, metric)
                 if row["value"] is not None:
-                    marks.point(axes, row["value"], at, style.PROBE, size=3, behind=True)
+                    marks.point(axes, row["value"], at + shifts[0], style.PROBE, size=3, behind=True)
                 drawn.append(_mark(metric, row, monitor, value))
-            compared = [found.probe, *found.texts]
-            for monitor, look, shift in zip(compared, [style.HEADLINE, *LOOKS], _shifts(len(compared)), strict=False):
+            for monitor, look, shift in zip(compared, [style.HEADLINE, *LOOKS], shifts, strict=False):
                 row = found.row(monitor, value, metric)
                 marks.dot(axes, row, at + shift, look)
                 marks.beside(axes, at + shift, marks.number(row["value"]), look.colour, bold=value is None)

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from candor.config.figures import Figure
 from candor.figures import marks, style
 from candor.figures.inputs import Drawn, FigureError, FigureInput, Mark, Row
-from candor.metrics.measuring import MACRO
+from candor.schemas.metric import MACRO
 
 WORDS = {
     "full": "weights as they are",
