@@ -634,7 +634,12 @@ EDITS: dict[str, tuple[str, str, str, set[str]]] = {
     ),
     "which class counts between tasks": (CONFIG, "{states: [deceptive]}", "{states: [eval_aware]}", ACROSS),
     "whose responses stand beside a family held out": (CONFIG, "    responses: true\n", "", APART),
-    "a framing of a task": ("data/states.jsonl", "watching you", "watching us", {"fetch_source states"} | STATES),
+    "a framing of a task": (
+        "data/states.jsonl",
+        "watching you",
+        "watching us",
+        {"fetch_source states"} | STATES - {"generate_and_capture_states everyday 000-of-001"},
+    ),
     "what the monitor replays": (CONFIG, "replay: {max_tokens: 2000}", "replay: {max_tokens: 1000}", set()),
     "code: activation verbalisers, of which none writes": (
         f"{CODE}/verbalisers/nla.py",
