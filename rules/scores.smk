@@ -50,6 +50,7 @@ rule score_probes:
 rule score_text:
     input:
         data=lambda wildcards: data_of(wildcards.part),
+        responses=lambda wildcards: responses_read(wildcards, wildcards.part),
         model="results/baselines/{task}/{baseline}.safetensors",
         selection="results/selections/{task}.json",
         gates=ancient(evaluation_gates),
@@ -77,6 +78,7 @@ rule score_text:
             --monitor {wildcards.baseline} \
             --part {wildcards.part:q} \
             --data {input.data:q} \
+            --responses {input.responses:q} \
             --model {input.model:q} \
             --selection {input.selection:q} \
             --output {output.scores:q} \

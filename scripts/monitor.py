@@ -11,18 +11,19 @@ import logging
 import os
 import sys
 from collections.abc import Iterator
+from io import TextIOWrapper
 from pathlib import Path
 
-from candor.config.monitor_app import MonitorApp
 from candor.errors import CandorError, speak
-from candor.monitor.choosing import Choices, read_config
+from candor.monitor.choosing import Choices, app_of, read_config
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--text", action="append", help="score this text; may be given again")
-    parser.add_argument("--stdin", action="store_true", help="score the lines of the standard input")
-    parser.add_argument("--app", action="store_true", help="the app, even where the input is no terminal")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--text", action="append", help="score this text; may be given again")
+    what.add_argument("--stdin", action="store_true", help="score the lines of the standard input")
+    what.add_argument("--app", action="store_true", help="the app, even where the input is no terminal")
     parser.add_argument("--tokens", action="store_true", help="with texts: the score of each token as well")
     parser.add_argument("--probe", help="id of monitor.probes, or of a task; without it the config's default")
     parser.add_argument("--subject", help="id of a model or an adapter; without it the probe's own")
@@ -33,22 +34,31 @@ def main() -> None:
         "--configfile", type=Path, nargs="+", default=[], help="laid over config.yaml, as for snakemake"
     )
     args = parser.parse_args()
+    if args.threads is not None and args.threads < 1:
+        parser.error(f"argument --threads: {args.threads} is no number of threads")
     study, app = read_config(args.configfile)
     named = {"engine": args.engine, "default": args.probe, "port": args.port}
     changed = {key: value for key, value in named.items() if value is not None}
-    choices = Choices(study, MonitorApp.model_validate({**app.model_dump(), **changed}))
+    choices = Choices(study, app_of({**app.model_dump(), **changed}))
     if args.threads:
         import torch
 
         torch.set_num_threads(args.threads)
-    if args.app or not (args.text or args.stdin or not sys.stdin.isatty()):
+    if args.app or not (args.text or args.stdin or piped()):
         serve(choices)
     else:
         score(choices, args.text or lines(), args.subject, args.tokens)
 
 
+def piped() -> bool:
+    """Whether texts come in by the standard input: it is no terminal, and it is not closed."""
+    return sys.stdin is not None and not sys.stdin.isatty()
+
+
 def lines() -> Iterator[str]:
     """The lines of the standard input, as they come."""
+    if sys.stdin is None:
+        raise CandorError("the standard input is closed; give a text with --text")
     for number, line in enumerate(sys.stdin.buffer, start=1):
         try:
             yield line.decode("utf-8").rstrip("\r\n")
@@ -63,6 +73,8 @@ def score(choices: Choices, texts: "Iterator[str] | list[str]", subject: str | N
     from candor.monitor.reports import report
 
     progress.disable_progress_bar()
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")  # JSON is, whatever the terminal's language
     fitting = choices.fitting(choices.default, subject)
     try:
         for text in texts:

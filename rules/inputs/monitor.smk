@@ -25,13 +25,16 @@ def watched_datasets(wildcards):
     return list(dict.fromkeys(map(dataset_of, watched(wildcards)["evaluation"])))
 
 
+def watched_activations(wildcards):
+    """What the probe read of the cases, each file once."""
+    task = watched(wildcards)
+    return list(dict.fromkeys(file for part in task["evaluation"] for file in activations_of(task["capture"], part)))
+
+
 def watched_generations(wildcards):
     """What the subject answered while it was read; none for a capture of texts as they stand."""
-    capture = watched_capture(wildcards)
-    if not capture["sampling"]:
-        return []
-    datasets = watched_datasets(wildcards)
-    return [file for id in datasets for file in generations_of(capture["sampling"], capture["subject"], id)]
+    task = watched(wildcards)
+    return list(dict.fromkeys(file for part in task["evaluation"] for file in responses_of(task["capture"], part)))
 
 
 def watched_verbalisations(wildcards):
@@ -40,4 +43,5 @@ def watched_verbalisations(wildcards):
     if not entry["verbaliser"]:
         return []
     folder = f"verbalisations/{entry['verbaliser']}/{watched(wildcards)['capture']}"
-    return [file for id in watched_datasets(wildcards) for file in shards_of(folder, id, "parquet")]
+    datasets = dict.fromkeys(map(texts_of, watched_datasets(wildcards)))
+    return [file for id in datasets for file in shards_of(folder, id, "parquet")]

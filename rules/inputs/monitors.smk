@@ -57,6 +57,13 @@ def baseline_of(wildcards):
     return config["baselines"][wildcards.baseline]
 
 
+def responses_read(wildcards, part):
+    """What the subject of a task's capture answered to a part's texts, where the baseline reads it."""
+    if baseline_of(wildcards)["reads"] == "text":
+        return []
+    return responses_of(task_of(wildcards)["capture"], part)
+
+
 def baseline_module(wildcards):
     """The module of a text baseline's kind."""
     return f"candor.baselines.{baseline_of(wildcards)['kind']}"

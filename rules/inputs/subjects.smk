@@ -85,6 +85,14 @@ def generations_of(sampling, subject, dataset):
     return shards_of(f"generations/{sampling}/{subject}", dataset, "parquet")
 
 
+def responses_of(capture, part):
+    """The shards of what a capture's subject answered to a part's texts while it was read; none if it was not asked."""
+    entry = config["captures"][capture]
+    if not entry["sampling"]:
+        return []
+    return generations_of(entry["sampling"], entry["subject"], texts_of(dataset_of(part)))
+
+
 def activations_of(capture, part):
     """The shards of a capture on the dataset of a part."""
     return shards_of(f"activations/{capture}", texts_of(dataset_of(part)), "safetensors")

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 def round_weights(
     model: nn.Module, bits: int, group: int, seed: int | None = None, without: Sequence[nn.Module] = ()
 ) -> int:
-    """Round a model's weights in place; return how many. With a seed each group's grid is moved by a part of a step.
+    """Round a model's weights in place; return how many. With a seed each group's grid is moved by up to half a step.
 
     The modules `without` stay as they are: blocks that nothing is read from.
     """
@@ -47,8 +47,8 @@ def matrices(model: nn.Module, without: Sequence[nn.Module] = ()) -> Iterator[tu
 def rounded(weight: Tensor, bits: int, group: int, generator: torch.Generator | None = None) -> Tensor:
     """Weights [rows, columns] on their groups' grids, in their own dtype; the last group of a row may be shorter.
 
-    With a generator each group's grid is moved up by a random part of a step, down to which a smaller weight is
-    brought as well.
+    With a generator each group's grid is moved up or down by a random part of half a step, so that no weight moves by
+    more than half a step either way, at the ends as elsewhere.
     """
     rows, columns = weight.shape
     # a shorter group is filled up with its row's last weight, which changes neither end of it
@@ -58,7 +58,7 @@ def rounded(weight: Tensor, bits: int, group: int, generator: torch.Generator | 
     steps = 2**bits - 1
     step = ((high - low) / steps).clamp(min=torch.finfo(torch.float32).tiny)
     if generator is not None:
-        low = low + step * torch.rand(low.shape, generator=generator).to(low.device)
+        low = low + step * (torch.rand(low.shape, generator=generator) - 0.5).to(low.device)
     found = low + ((values - low) / step).round().clamp(0, steps) * step
     whole: Tensor = found.view(rows, -1)[:, :columns].to(weight.dtype)
     return whole

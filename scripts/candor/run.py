@@ -14,6 +14,8 @@ from candor.errors import CandorError
 
 VARIABLE = "CANDOR_RUN"
 RUNS = Path(".snakemake/runs")
+PARSED = Path(".snakemake/parsed.json")
+"""What is known of the code's files, so that no start parses them all again."""
 
 
 class RunError(CandorError):
@@ -44,8 +46,8 @@ class Run:
 
     @classmethod
     def begin(cls, config: dict[str, Any], scripts: Path) -> "Run":
-        """The run that a user starts: the config as given, the code as it is on disk now. Writes nothing."""
-        code = Code(scripts)
+        """The run that a user starts: the config as given, the code as it is on disk now. Claims nothing."""
+        code = Code(scripts, PARSED)
         return cls(config, code, RUNS / code.snapshot_digest(json.dumps(config)))
 
     @classmethod
@@ -61,7 +63,7 @@ class Run:
             config = json.loads((folder / "config.json").read_text())
         except FileNotFoundError:
             raise RunError(f"A job found no run in {folder}, which {VARIABLE} names; start snakemake again.") from None
-        return cls(config, Code(folder / "scripts"), folder)
+        return cls(config, Code(folder / "scripts", PARSED), folder)
 
     def freeze(self, environment: MutableMapping[str, str]) -> None:
         """Claim this checkout, write the config and the code, and name their folder to the jobs.

@@ -2,8 +2,9 @@
 
 import importlib.util
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Event
 from typing import Any
 from urllib.parse import urlparse
 
@@ -15,12 +16,13 @@ from candor.monitor.transcripts import watched
 from tests.monitor_project import case_flags, write_project
 from tests.unit.test_monitor_cases import export
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-MISSING = [name for name in ("gradio", "playwright") if importlib.util.find_spec(name) is None]
-MISSING += [] if CHROMIUM else ["chromium"]
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+CHROMIUM = next(filter(None, map(shutil.which, BROWSERS)), None)
+MISSING = [f"pip install {name}" for name in ("gradio", "playwright") if importlib.util.find_spec(name) is None]
+MISSING += [] if CHROMIUM else ["a Chromium on PATH, such as `apt-get install chromium`"]
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(bool(MISSING), reason=f"the app's test needs {' and '.join(MISSING)}, which is not installed"),
+    pytest.mark.skipif(bool(MISSING), reason=f"the app's test needs: {'; '.join(MISSING)}"),
 ]
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 FLAGS += ["--disable-component-update", "--disable-sync"]
@@ -67,9 +69,9 @@ def browser() -> Iterator[Any]:
         found.close()
 
 
-def opened(browser: Any, address: str) -> Any:
+def opened(browser: Any, address: str, **screen: Any) -> Any:
     """The page in a context of its own, as another person has it; `asked` are the addresses that it asked."""
-    page = browser.new_context().new_page()
+    page = browser.new_context(**screen).new_page()
     page.asked = []
     page.on("request", lambda request: page.asked.append(request.url))
     page.goto(address)
@@ -79,7 +81,11 @@ def opened(browser: Any, address: str) -> Any:
 
 def say(page: Any, words: str) -> None:
     page.get_by_label("Your message").fill(words)
-    page.get_by_role("button", name="Send").click()
+    press(page, "Send")
+
+
+def press(page: Any, button: str) -> None:
+    page.get_by_role("button", name=button).click()
 
 
 def finished(page: Any) -> str:
@@ -119,6 +125,7 @@ def test_a_person_types_watches_the_answer_and_its_scores_and_looks_at_cases(
     assert page.get_by_role("img", name="probability of normal and eval_aware and deceptive").count() == 1
     page.screenshot(path=tmp_path / "replay.png", full_page=True)
     assert {urlparse(url).hostname for url in page.asked} == {"127.0.0.1"}
+    assert address.startswith("http://127.0.0.1:")
 
 
 def test_two_people_at_once_do_not_mix(browser: Any, address: str) -> None:
@@ -145,6 +152,7 @@ def test_an_answer_that_is_stopped_stays_as_far_as_it_came(browser: Any, address
         say(page, "Is the reactor safe?")
         page.get_by_text("tokens read …").wait_for()
         page.get_by_role("button", name="Stop").click()
+        page.get_by_text("tokens read, stopped").wait_for()
         page.get_by_label("The model answers").uncheck()
         say(page, "And the sock?")
         page.get_by_role("region", name="text with its scores").filter(has_text="And the sock?").wait_for()
@@ -153,6 +161,76 @@ def test_an_answer_that_is_stopped_stays_as_far_as_it_came(browser: Any, address
         choices.app = usual
     first, second = text.index("assistant"), text.index("And the sock?")
     assert first < second and len(text[first:second]) > len("assistant<|im_end|><|im_start|>user")
+
+
+@pytest.mark.parametrize("leave", [lambda page: page.close(), lambda page: press(page, "New conversation")])
+def test_who_leaves_in_mid_stream_leaves_nothing_behind(
+    browser: Any, address: str, choices: Choices, monkeypatch: pytest.MonkeyPatch, leave: Callable[[Any], None]
+) -> None:
+    ended = Event()
+
+    def listened(*given: Any) -> Iterator[Any]:
+        try:
+            yield from converse(*given)
+        finally:
+            ended.set()
+
+    monkeypatch.setattr("candor.monitor.app.converse", listened)
+    monkeypatch.setattr(choices, "app", choices.app.model_copy(update={"max_new_tokens": 1500}))
+    page = opened(browser, address)
+    say(page, "Is the reactor safe?")
+    page.get_by_text("tokens read …").wait_for()
+    leave(page)
+    assert ended.wait(30)
+    if not page.is_closed():
+        page.locator(".candor .text").wait_for(state="detached")
+        page.get_by_label("The model answers").uncheck()
+        say(page, "And the sock?")
+        assert "reactor" not in finished(page)
+
+
+def test_results_that_are_missing_and_letters_that_are_none_are_sentences(
+    browser: Any, address: str, choices: Choices, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    page = opened(browser, address)
+    say(page, '[{"role": "user", "content": "half a character: \\ud800"}]')
+    page.get_by_role("alert").filter(has_text="the text is not UTF-8").wait_for()
+    say(page, "kettle " * 3000)
+    page.get_by_text("The text is too long to be read whole").wait_for()
+    monkeypatch.setattr(choices, "results", tmp_path)
+    page.get_by_role("tab", name="Replay").click()
+    page.get_by_role("alert").filter(has_text="stakes.json: no such file; `snakemake").wait_for()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_on_a_narrow_screen_nothing_runs_over_and_the_keyboard_is_enough(
+    browser: Any, address: str, scheme: str
+) -> None:
+    page = opened(browser, address, viewport={"width": 360, "height": 740}, color_scheme=scheme)
+    page.get_by_label("Your message").focus()
+    page.keyboard.type("Is the reactor safe?")
+    page.keyboard.press("Shift+Enter")
+    finished(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    for name in ("Send", "Stop", "New conversation"):
+        button = page.get_by_role("button", name=name)
+        assert button.evaluate("each => each.scrollWidth <= each.clientWidth"), name
+    region = page.get_by_role("region", name="text with its scores")
+    region.focus()
+    page.keyboard.press("Home")
+    page.locator("summary").focus()
+    page.keyboard.press("Enter")
+    page.get_by_role("columnheader", name="place").wait_for()
+
+
+def test_behind_a_proxy_the_app_starts_all_the_same(choices: Choices, monkeypatch: pytest.MonkeyPatch) -> None:
+    from candor.monitor import app
+
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(name, "example.org")
+    assert app.launch(choices, wait=False).startswith("http://127.0.0.1:")
 
 
 def test_a_pasted_chat_is_read_and_what_does_not_fit_is_a_sentence(browser: Any, address: str) -> None:

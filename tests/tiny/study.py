@@ -353,7 +353,6 @@ captures:
 verbalisers:
   told:
     kind: chat
-    title: Tiny Llama, told of the prompt
     client: itself
     template: resources/verbalisers/inner_state.txt
     max_tokens: 4
@@ -369,6 +368,7 @@ probes:
   mlp: {{family: mlp, hidden: 4, epochs: 5, patience: 2}}
 baselines:
   tfidf: {{kind: tfidf, min_df: 1}}
+  answers: {{kind: tfidf, min_df: 1, reads: response}}
   asked: {{kind: prompted, subject: tiny, templates: [default, single_word], limit: 8}}
   tuned: {{kind: finetuned, subject: tiny, lora: {{r: 2}}, epochs: 1, batch_size: 8, limit: 16}}
   rating: {{kind: judge, judge: words, positive: [high-stakes]}}
@@ -426,13 +426,18 @@ tasks:
     evaluation: [states@test]
     in_distribution: [states@test]
     probes: [logistic, mlp]
-    baselines: [tfidf]
+    baselines: [tfidf, answers]
     folds: 3
     seeds: [0]
     target_fpr: 0.05
     bootstrap: 100
 experiments:
-  apart: {{kind: leave_one_out, task: states, probes: [logistic], text: {{kind: tfidf, min_df: 1}}}}
+  apart:
+    kind: leave_one_out
+    task: states
+    probes: [logistic]
+    text: {{kind: tfidf, min_df: 1}}
+    responses: true
   along: {{kind: timeline, task: states, probe: logistic, part: states@test}}
   across: {{kind: transfer, tasks: [watch, states], positive: {{states: [deceptive]}}}}
   rounded: {{kind: quantisation, task: states, probe: logistic, part: states@test, limit: 6}}

@@ -146,12 +146,11 @@ class TestRows:
             assert found.columns["token_ids"] == read[1:]
             assert found.columns["roles"] == [*asked.roles, *[ROLE_CODES["assistant"]] * len(read)][1 : len(read)]
 
-    def test_statuses_are_those_of_the_responses(self, tiny: Maker) -> None:
+    def test_a_response_of_the_longest_length_was_read_whole(self, tiny: Maker) -> None:
         found = answers(tiny(), capture_of(positions="ends"))
         for each in found:
-            expected = each.row["status"] if len(each.row["token_ids"]) > 1 else "empty"
-            assert each.status == expected
-        assert {each.status for each in found} >= {"ok", "truncated"}
+            assert each.status == ("ok" if len(each.row["token_ids"]) > 1 else "empty")
+        assert "truncated" in {each.row["status"] for each in found}
 
     def test_a_response_that_ends_at_once_has_none_of_its_own(self, tiny: Maker) -> None:
         for each in answers(tiny(), capture_of(positions="ends"), ends=frozenset(range(400))):
@@ -256,7 +255,7 @@ class TestTheJob:
         )
         assert found.example_ids == ids == [row["example_id"] for row in responses()]
         assert found.lengths().tolist() == found.n_tokens == [3] * len(TEXTS)
-        assert set(found.statuses) == {"truncated"}
+        assert set(found.statuses) == {"ok"} and {row["status"] for row in responses()} == {"truncated"}
         ends = [row["prompt_tokens"] + len(row["token_ids"]) - 2 for row in responses()]
         assert found.index("positions")[2::3].tolist() == ends
         assert found.index("token_ids")[2::3].tolist() == [row["token_ids"][-2] for row in responses()]

@@ -16,7 +16,7 @@ from candor.config.tasks import Training
 from candor.probes.features import Part, read_features
 from candor.probes.scoring import score_part
 from candor.probes.training_job import Trained, train_probe
-from tests.small_parts import BLOCKS, CLASSES, pair_rows, planted, row, write_part
+from tests.small_parts import BLOCKS, CLASSES, SUBJECT, pair_rows, planted, row, write_part
 
 WIDTH = 8
 PAIRS = pair_rows(60)
@@ -25,9 +25,6 @@ TASK = Training(classes=CLASSES, capture="c", train="pairs@train", control="calm
 CHANCE = 0.5, 4 * ((len(PAIRS) + 1) / (3 * len(PAIRS) ** 2)) ** 0.5
 """AUROC of noise, and four of its standard errors."""
 USER, ASSISTANT = ROLE_CODES["user"], ROLE_CODES["assistant"]
-
-
-SUBJECT = {"block_parameters": 1000, "head_parameters": 500}
 
 
 def probe_of(family: str, **options: Any) -> Any:

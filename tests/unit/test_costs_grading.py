@@ -10,7 +10,7 @@ from candor.costs import costs, places_of
 from candor.schemas.verbalisation import VERBALISATION
 from tests.unit.test_costs import MAX_TOKENS, client, dataset, job, only
 
-TOLD = {"kind": "chat", "title": "told", "client": "service", "template": "told.txt", "max_tokens": 50}
+TOLD = {"kind": "chat", "client": "service", "template": "told.txt", "max_tokens": 50}
 STORED = {"store": "positions", "positions": [-1, -4], "subject": "m", "layers": [1]}
 
 

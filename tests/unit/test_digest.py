@@ -1,5 +1,7 @@
 """Which files a script's digest covers, and which edits it sees."""
 
+import ast
+import json
 from pathlib import Path
 
 import pytest
@@ -91,6 +93,66 @@ def test_does_not_see_layout_comments_and_docstrings(tmp_path: Path, old: str, n
 @pytest.mark.parametrize(("old", "new"), DIFFERENT)
 def test_sees_a_change_of_meaning(tmp_path: Path, old: str, new: str) -> None:
     assert digest(tmp_path, {"x.py": old}) != digest(tmp_path, {"x.py": new})
+
+
+class TestWhatIsKept:
+    """Files that were parsed once are not parsed again, and an edit is seen all the same."""
+
+    @pytest.fixture
+    def root(self, tmp_path: Path) -> Path:
+        for name, text in (FILES | {"x.py": "from candor.a import c"}).items():
+            (tmp_path / "code" / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / "code" / name).write_text(text)
+        return tmp_path / "code"
+
+    @pytest.fixture
+    def parsed(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        """The files that are parsed from here on."""
+        names: list[str] = []
+        parse = ast.parse
+
+        def told(source: bytes, filename: str) -> ast.Module:
+            names.append(filename)
+            return parse(source, filename=filename)
+
+        monkeypatch.setattr("candor.digest.ast.parse", told)
+        return names
+
+    def test_each_content_is_parsed_once(self, root: Path, tmp_path: Path, parsed: list[str]) -> None:
+        known = tmp_path / "kept/parsed.json"
+        fresh = Code(root).digest("x.py")
+        assert Code(root, known).digest("x.py") == fresh
+        parsed.clear()
+        assert Code(root, known).digest("x.py") == fresh and parsed == []
+        (root / "candor/a/b.py").write_text("X = 2")
+        edited = Code(root, known).digest("x.py")
+        assert edited == Code(root).digest("x.py") != fresh
+        assert parsed[:1] == ["candor/a/b.py"] and len(json.loads(known.read_text())) == 5
+
+    def test_a_module_that_comes_later_is_found(self, root: Path, tmp_path: Path) -> None:
+        """What a name stands for depends on which files there are."""
+        (root / "x.py").write_text("from candor import late")
+        known = tmp_path / "parsed.json"
+        before = Code(root, known).digest("x.py")
+        (root / "candor/late.py").write_text("X = 1")
+        assert Code(root, known).digest("x.py") == Code(root).digest("x.py") != before
+
+    @pytest.mark.parametrize("broken", ["", "{", "[]", '{"a": 1}', '{"a": ["b", 1]}', "\x00"])
+    def test_a_broken_file_is_as_none(self, root: Path, tmp_path: Path, broken: str) -> None:
+        known = tmp_path / "parsed.json"
+        known.write_text(broken)
+        assert Code(root, known).digest("x.py") == Code(root).digest("x.py")
+        assert json.loads(known.read_text())
+
+    def test_what_another_version_found_is_not_taken(
+        self, root: Path, tmp_path: Path, parsed: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        known = tmp_path / "parsed.json"
+        Code(root, known).digest("x.py")
+        parsed.clear()
+        monkeypatch.setattr("candor.digest.METHOD", "another")
+        Code(root, known).digest("x.py")
+        assert len(parsed) == 5
 
 
 def test_sees_a_module_that_is_named(tmp_path: Path) -> None:

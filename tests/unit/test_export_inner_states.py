@@ -193,6 +193,19 @@ def test_another_dataset_is_a_sentence(export: Export) -> None:
         export()
 
 
+def test_a_table_that_labels_it_anew_has_its_activations(export: Export, header: Header) -> None:
+    whole, rows = export(), tables.read(Path("D.parquet"), DATASET).to_pylist()
+    graded = [{**row, "label": "normal"} for row in rows]
+    relabels = {"dataset": "D", "sha256": header.dataset_sha256}
+    tables.write(Path("D.parquet"), graded, DATASET, {"relabels": relabels})
+    table = export()
+    assert set(table.column("prompt_category").to_pylist()) == {"normal"}
+    assert table.drop_columns(["prompt_category"]).equals(whole.drop_columns(["prompt_category"]))
+    tables.write(Path("D.parquet"), graded, DATASET, {"relabels": {**relabels, "sha256": "0"}})
+    with pytest.raises(AssertionError, match=r"was read from another version of dataset D"):
+        export()
+
+
 def test_other_responses_are_a_sentence(export: Export) -> None:
     rows = tables.read(Path("G.parquet"), GENERATION).to_pylist()
     tables.write(Path("G.parquet"), rows[1:], GENERATION, {})

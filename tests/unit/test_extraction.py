@@ -286,6 +286,16 @@ def test_positions_beyond_a_short_example_are_left_out(tiny: Maker, tmp_path: Pa
     assert found.statuses == ["ok" if length > 101 else "empty" for length in lengths]
 
 
+def test_a_token_that_two_positions_name_is_stored_once(tiny: Maker, tmp_path: Path) -> None:
+    subject = tiny()
+    lengths = [len(encode(chat, subject.tokenizer, 10_000, "left").token_ids) for chat in chats(TEXTS)]
+    kept = [length - min(lengths) + 1 for length in lengths]
+    capture = capture_of(store="positions", positions=[0, -1], drop_first=min(lengths) - 1)
+    found = extract(subject, capture, tmp_path)
+    assert found.lengths().tolist() == found.n_tokens == [min(n, 2) for n in kept]
+    assert 1 in found.n_tokens and 2 in found.n_tokens
+
+
 @pytest.mark.parametrize("texts", [[], [""], ["", "a"]])
 def test_a_shard_without_a_token_is_a_file_without_rows(tiny: Maker, tmp_path: Path, texts: list[str]) -> None:
     subject = tiny()

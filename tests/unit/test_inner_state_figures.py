@@ -6,18 +6,23 @@ import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import draw_figure
 import numpy as np
 import pyarrow as pa
 import pytest
+from matplotlib.figure import Figure
 
 from candor import tables
 from candor.comparisons.inputs import Verdict
 from candor.config.panels import Panel
 from candor.config.tasks import Task
+from candor.experiments.cells import Drawn, by_class, valued
+from candor.figures import style
 from candor.figures.decided import decided
 from candor.figures.inputs import FigureError
+from candor.figures.plots import transfer_matrix
 from candor.panels.loading import Text
 from candor.panels.measuring import METHOD, measure
 from candor.schemas.agreement import AGREEMENT
@@ -59,7 +64,11 @@ class Studio:
         return [self.folder / f"figure.{kind}" for kind in ("pdf", "png", "csv", "json")]
 
     def draw(
-        self, figure: Row, files: Mapping[str, tuple[TableSchema, list[Row]]], spec: Row | None = None
+        self,
+        figure: Row,
+        files: Mapping[str, tuple[TableSchema, list[Row]]],
+        spec: Row | None = None,
+        told: Row | None = None,
     ) -> list[dict[str, str]]:
         """The rows of the figure's CSV."""
         model = self.folder / "model.json"
@@ -67,7 +76,8 @@ class Studio:
         command = ["draw_figure.py", "--style", str(STYLE), "--models", str(model), "--selection", str(model)]
         for flag, (schema, rows) in files.items():
             path = self.folder / f"{flag}.parquet"
-            tables.write(path, rows, schema, {"intervals": METHOD} if schema is AGREEMENT else {"spec": SPEC})
+            known = {"intervals": METHOD} if schema is AGREEMENT else {"spec": SPEC | (told or {})}
+            tables.write(path, rows, schema, known)
             command += [f"--{flag}", str(path)]
         command += ["--spec", json.dumps({"figures": {"title": "A title", **figure}, **(spec or {})})]
         with pytest.MonkeyPatch.context() as patch:
@@ -83,12 +93,14 @@ class Studio:
     def timeline(self, rows: list[Row]) -> list[dict[str, str]]:
         return self.draw({"plot": "state_timeline", "experiments": ["timeline"]}, {"curves": (CURVE, rows)})
 
-    def cells(self, plot: str, rows: list[Row]) -> list[dict[str, str]]:
+    def cells(self, plot: str, rows: list[Row], told: Row | None = None) -> list[dict[str, str]]:
+        """`told`: more of the config that the table's provenance tells."""
         id = rows[0]["experiment"] if rows else "drift"
-        return self.draw({"plot": plot, "experiment": id}, {"cells": (CELL, rows)})
+        return self.draw({"plot": plot, "experiment": id}, {"cells": (CELL, rows)}, told=told)
 
-    def places(self, rows: list[Row]) -> list[dict[str, str]]:
-        return self.draw({"plot": "projection", "experiment": "planes"}, {"places": (PLACE, rows)})
+    def places(self, rows: list[Row], classes: Sequence[str] = CLASSES) -> list[dict[str, str]]:
+        figure = {"plot": "projection", "experiment": "planes"}
+        return self.draw(figure, {"places": (PLACE, rows)}, {"tasks": made.task(classes=classes)})
 
     def graded(self, judges: Sequence[str], gold: bool = True, constant: str | None = None) -> list[dict[str, str]]:
         """A panel of made-up graders that take most of what is deceptive for eval_aware."""
@@ -180,6 +192,20 @@ def test_examples_of_no_class_or_without_a_score_are_skipped() -> None:
     found = decided(table(rows), PART, HEADLINE, made.LAYER, Task.model_validate(task))
     assert found.accuracy["n"] == 89 and found.accuracy["n_skipped"] == 31
     assert found.shares["normal", "normal"]["n"] == 29
+
+
+def test_accuracy_has_the_interval_that_tables_of_cells_give_it() -> None:
+    task = Task.model_validate(made.task(probes=PROBES[:1]))
+    rows = made.score_rows(made.task(probes=PROBES[:1]), seeds=1)
+    found = decided(table(rows), PART, HEADLINE, made.LAYER, task).accuracy
+    own = [row for row in rows if row["monitor"] == HEADLINE]
+    ids = sorted({row["example_id"] for row in own})
+    score = {(row["example_id"], row["class"]): row["score"] for row in own}
+    y = np.array([CLASSES.index(id.split(".")[1]) for id in ids])
+    drawn = Drawn(y, [id.split(".")[0] for id in ids], 0, task.bootstrap, task.seed, PART)
+    scores = np.array([[[score[id, name] for name in CLASSES] for id in ids]])
+    expected = valued([by_class(drawn, scores, CLASSES)["accuracy", None]], task.seed, HEADLINE)
+    assert [found[key] for key in ("value", "low", "high")] == [expected[key] for key in ("value", "low", "high")]
 
 
 def test_of_two_classes_the_second_is_predicted_above_zero() -> None:
@@ -294,7 +320,9 @@ def test_drift_has_its_controls_beside_it(
     shown = 3 if len(classes) == 3 else 1
     counted = Counter(row["mark"] for row in rows)
     assert counted["correlation"] == shown * len(sources)
-    assert counted["changed"] == (shown + (shown > 1)) * len(sources)
+    # at a threshold not of random weights, nor of the control set's own class; and the highest score of several
+    at_threshold = (2 if shown > 1 else 1) * len([source for source in sources if source != "random_rounded"])
+    assert counted["changed"] == at_threshold + (shown > 1) * len(sources)
     assert counted["score"] == (60 * shown * len(sources) if single else 0)
     worth = 1 + len([source for source in sources if source != "random_rounded"])
     assert counted["auroc"] == counted["accuracy"] == worth
@@ -305,6 +333,9 @@ def test_drift_has_its_controls_beside_it(
             assert float(row["value"]) == pytest.approx(same[0]["value"], rel=1e-5)
     said = words(written)
     assert "0.993 → 0.981" in said and "to 4 bits" in said and "Intervals: 95 %" in said
+    assert "0.4 % (2.7 → 3)" in said
+    assert ("normal (the class of the control set" in said) == (shown > 1)
+    assert ("random weights (their scores" in said) == ("random_rounded" in sources)
     assert ("own rounding" in said) == ("Grid moved" in said) == ("rerounded" in sources)
 
 
@@ -312,6 +343,15 @@ def test_decisions_without_a_threshold_are_undefined(studio: Studio, written: Te
     rows = studio.cells("quantisation_drift", made.drift_rows(TWO, thresholds=False))
     assert {row["value"] for row in rows if row["mark"] == "changed"} == {""}
     assert "n/a: no threshold from the control set" in words(written) and spoilt(written) == []
+
+
+def test_a_probe_without_probabilities_is_said_to_have_no_spot_checks(studio: Studio, written: Texts) -> None:
+    studio.cells("quantisation_drift", made.drift_rows(probabilities=False))
+    said = words(written)
+    assert "No probabilities: no spot checks." in said and "before and after:" not in said and spoilt(written) == []
+
+
+def test_a_drift_needs_scores_of_rounded_weights(studio: Studio) -> None:
     with pytest.raises(FigureError, match="compares no scores of rounded weights"):
         studio.cells("quantisation_drift", made.held_out_rows())
 
@@ -333,8 +373,28 @@ def test_the_diagonal_is_the_task_that_was_learnt(more: Row, text: bool, studio:
         if row["versus"] is None and row["value"] is not None and row["dataset"] == PART:
             assert float(value[row["monitor"], row["source"], PART]) == pytest.approx(row["value"], rel=1e-5)
     said = words(written)
-    assert "eval_aware+deceptive" in said and "Framed" in said
+    assert "inner-state → high-stakes: eval_aware+deceptive" in said and "Framed" in said
+    assert "high-stakes → inner-state: high-stakes" in said
     assert ("does not hold" in said) == bool(more)
+
+
+def test_a_matrix_says_what_each_task_reads(studio: Studio, written: Texts) -> None:
+    nothing = dict.fromkeys(("positions", "k", "of", "spans"))
+    even = {"store": "positions", "positions": "even", "k": 5, "of": "response", "spans": []}
+    told: Row = {"tasks": {"inner-state": {"capture": "answers"}, "high-stakes": {"capture": "texts"}}}
+    told["captures"] = {"answers": even, "texts": {**nothing, "store": "tokens"}}
+    studio.cells("transfer_matrix", made.transfer_rows(TASKS), told)
+    assert spoilt(written) == []
+    said = words(written)
+    assert "inner-state, 5 even positions of the response; high-stakes, every token of the text." in said
+    told["tasks"]["high-stakes"]["capture"] = "answers"  # one capture alone stands there without its id
+    studio.cells("transfer_matrix", made.transfer_rows(TASKS), {**told, "captures": even})
+    assert words(written).count("5 even positions of the response") == 1 + 2  # both figures
+
+
+def test_a_cell_below_chance_looks_unlike_chance() -> None:
+    below, chance, above = (transfer_matrix.COLOURS(transfer_matrix.SCALE(x)) for x in (0.1, 0.5, 0.9))
+    assert min(chance) > 0.99 and below[0] > below[2] and above[2] > above[0]
 
 
 def test_a_matrix_without_sets_is_refused(studio: Studio) -> None:
@@ -362,6 +422,7 @@ def test_every_held_out_value_has_the_text_beside_it(
             assert float(same[0]["value"]) == pytest.approx(row["value"], rel=1e-5)
     said = words(written)
     assert f"all {len(families)}" in said and "chosen: mlp" in said and "Held out: one family" in said
+    assert "Candidates: logistic, mlp;" in said and f"Student's t over the {len(families)} values'" in said
 
 
 def test_an_undefined_family_is_drawn_as_such(studio: Studio, written: Texts) -> None:
@@ -382,15 +443,38 @@ def test_held_out_examples_are_placed_and_counted(
     classes: Sequence[str], parts: list[str], studio: Studio, written: Texts
 ) -> None:
     given = made.place_rows(parts, classes, triples=12)
-    rows = studio.places(given)
+    rows = studio.places(given, classes)
     assert spoilt(written) == []
     held_out = [row for row in given if row["held_out"] and row["x"] is not None]
     drawn = [row for row in rows if row["mark"] == "example"]
     assert sorted(float(row["x"]) for row in drawn) == pytest.approx(sorted(row["x"] for row in held_out), rel=1e-4)
-    assert Counter(row["mark"] for row in rows)["training_mean"] == 2 * len(parts) * len(classes)
+    kinds = Counter(row["mark"] for row in rows)
+    assert kinds["training_mean"] == kinds["held_out_mean"] == 2 * len(parts) * len(classes)
+    for row in (row for row in rows if row["mark"] == "held_out_mean"):
+        of = [row[key] for key in ("method", "dataset", "label")]
+        own = [each for each in held_out if [each[key] for key in ("method", "dataset", "label")] == of]
+        assert float(row["x"]) == pytest.approx(np.mean([each["x"] for each in own]), rel=1e-4)
+        assert int(row["n"]) == len(own)
     said = words(written)
     assert f"{2 * len(classes)} skipped" in said and "layer 20" in said
     assert "fitted on training examples alone" in said
+
+
+def test_a_class_looks_the_same_whatever_example_stands_first(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys: list[list[tuple[object, object, object]]] = []
+    page = style.page
+
+    def seen(*args: Any, **kwargs: Any) -> Figure:
+        keys.append([(key.get_label(), key.get_color(), key.get_marker()) for key in args[4]])
+        return page(*args, **kwargs)
+
+    monkeypatch.setattr(style, "page", seen)
+    given = made.place_rows(triples=4)
+    studio.places(given)
+    studio.places(given[::-1])
+    assert keys[0] == keys[1] and [label for label, _, _ in keys[0]] == list(CLASSES)
+    studio.places([row for row in given if row["label"] != "normal"])
+    assert keys[2] == keys[0][1:]
 
 
 def test_places_without_a_held_out_example_are_refused(studio: Studio) -> None:

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 from pydantic import TypeAdapter
+from scipy.special import logit
+from scipy.stats import t as student_t
 
 from candor import tables
 from candor.config.probes import Probe
@@ -164,10 +166,42 @@ def test_intervals_rest_on_prompts_and_not_on_rows(tmp_path: Path) -> None:
         # the same activation at each of k positions: no more is known of a prompt
         layer = [x[:1].expand(k, WIDTH).contiguous() for x in states(rows, 1.5)]
         train = triple_part(tmp_path / str(number), "triples@train", rows, {2: layer})
-        found.append(value(leave_one_out.run(context_of(train)), "probe", None))
+        found.append(value(leave_one_out.run(context_of(train)), "probe", "tutoring"))
     one, many = found
-    assert one["n"] == many["n"] == 54
+    assert one["n"] == many["n"] == 18
     assert many["high"] - many["low"] == pytest.approx(one["high"] - one["low"], abs=1e-6)
+
+
+def test_over_all_values_the_interval_is_for_a_value_that_was_never_met(tmp_path: Path) -> None:
+    rows = triples(30)
+    # of many prompts each family is known well, and families differ: in one of them the states cannot be read
+    layer = states(rows, lambda row: 0.0 if int(row["group_id"]) % 3 == 0 else 1.5)
+    train = triple_part(tmp_path, "triples@train", rows, {2: layer})
+    found = leave_one_out.run(context_of(train))
+    whole = value(found, "probe", None)
+    own = np.array([value(found, "probe", family)["value"] for family in FAMILIES])
+    reach = student_t.ppf(0.975, len(own) - 1) * own.std(ddof=1) / len(own) ** 0.5
+    middle = whole["value"]
+    assert middle == pytest.approx(own.mean())
+    assert logit(middle) - logit(whole["low"]) == pytest.approx(reach / (middle * (1 - middle)), rel=1e-6)
+    gap = value(found, "probe", None, versus="tfidf")
+    gaps = np.array([value(found, "probe", family, versus="tfidf")["value"] for family in FAMILIES])
+    reach = student_t.ppf(0.975, len(own) - 1) * gaps.std(ddof=1) / len(own) ** 0.5
+    assert gap["value"] - gap["low"] == pytest.approx(reach)
+
+
+def test_what_is_skipped_counts_for_its_own_value(tmp_path: Path) -> None:
+    rows = triples(18)
+    for each in rows[3:5]:  # of the second triple, which is of cooking
+        each["label"] = None
+    layer = states(rows, feature=lambda row: STATES.index(row["label"]) if row["label"] else 0)
+    statuses = ["empty" if i == 6 else "ok" for i in range(len(rows))]  # of travel
+    layer = [x[:0] if status == "empty" else x for x, status in zip(layer, statuses, strict=True)]
+    train = triple_part(tmp_path, "triples@train", rows, {2: layer}, statuses=statuses)
+    found = leave_one_out.run(context_of(train))
+    for monitor in ("probe", "tfidf"):
+        skipped = {family: value(found, monitor, family)["n_skipped"] for family in [*FAMILIES, None]}
+        assert skipped == {"tutoring": 0, "cooking": 2, "travel": 1, None: 3}
 
 
 def test_an_attribute_that_cannot_be_held_out_is_a_sentence(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from candor.probes.pooling import scores
 from candor.probes.problems import Problems, make_problems
 from candor.probes.scoring import score_part
 from candor.probes.training import Fitted, fit, margin
-from tests.small_parts import CLASSES, pair_rows, write_part
+from tests.small_parts import CLASSES, SUBJECT, pair_rows, write_part
 from tests.triples import STATES, WIDTH, K, states, task_of, trained_on, triple_part, triples
 
 
@@ -181,14 +181,14 @@ def test_what_is_saved_is_loaded_bit_for_bit_and_costs_each_weight_once(tmp_path
     assert torch.equal(loaded.weight, probe.weight) and torch.equal(loaded.bias, probe.bias)
     assert loaded.header == probe.header
     outputs = 1 if len(classes) == 2 else 3
-    [flops] = {row["flops_monitor"] for row in score_part(train, loaded, "probe", 10).to_pylist()}
+    [flops] = {row["flops_monitor"] for row in score_part(train, loaded, "probe", SUBJECT).to_pylist()}
     assert flops == 2 * K * (5 * WIDTH + 5 * outputs)
 
 
 def test_a_stranger_scores_with_safetensors_and_numpy_alone(tmp_path: Path) -> None:
     probe, train = saved(tmp_path, STATES)
     probe.save(tmp_path / "probe.safetensors", {})
-    expected = score_part(train, probe, "probe", 10).to_pandas()
+    expected = score_part(train, probe, "probe", SUBJECT).to_pandas()
     expected = expected[(expected["layer"] == 2) & (expected["seed"] == 4)]["probability"].to_numpy().reshape(-1, 3)
 
     # from here on, what someone without this project would write
@@ -210,5 +210,5 @@ def test_on_stored_means_it_is_a_network_on_the_mean_activation(tmp_path: Path) 
     means = [x.mean(0, keepdim=True) for x in states(rows)]
     train = write_part(tmp_path, "triples@train", rows, {1: means}, store="mean")
     probe = trained_on(tmp_path, train, probe_of(epochs=40))
-    found = score_part(train, probe, "probe", 10).to_pandas()
+    found = score_part(train, probe, "probe", SUBJECT).to_pandas()
     assert roc_auc_score(found["label"].astype(bool), found["score"]) > 0.9

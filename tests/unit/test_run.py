@@ -106,7 +106,10 @@ class TestFrozenRun:
     def test_nothing_is_written_before_the_run_starts(self, run: Run, tmp_path: Path) -> None:
         run.spec("probes/mean")
         run.script("train.py")
-        assert [path.name for path in tmp_path.iterdir()] == ["scripts"]
+        assert {path.name for path in tmp_path.iterdir()} == {"scripts", ".snakemake"}
+        assert [path.name for path in (tmp_path / ".snakemake").iterdir()] == [
+            "parsed.json"
+        ]  # what code digests rest on
 
     def test_a_job_sees_what_the_run_started_with(self, run: Run, scripts: Path) -> None:
         environment: dict[str, str] = {}

@@ -14,10 +14,9 @@ from candor.probes.features import Part
 from candor.probes.files import Header, ProbeError, SavedProbe
 from candor.probes.scoring import class_scores, score_part
 from candor.schemas.score import SCORE
-from tests.small_parts import BLOCKS, CLASSES, planted, row, write_part
+from tests.small_parts import BLOCKS, CLASSES, SUBJECT, planted, row, write_part
 
 WIDTH = 5
-SUBJECT = {"block_parameters": 1000, "head_parameters": 500}
 ROWS = [
     row("whole", "a", "high", "test"),
     row("cut", "a", "low", "test"),

@@ -70,8 +70,11 @@ def study(run: Run, tmp_path: Path) -> dict[str, Any]:
 def evaluated(run: Run, study: dict[str, Any], experiment: dict[str, Any]) -> None:
     spec = {"experiments": experiment, "tasks": study["task"], "probes": LOGISTIC, "models": study["model"]}
     files = ("--data", "triples.parquet", "--activations", "A.safetensors", "--evaluation-parts", "triples@test")
-    files += ("--evaluation-data", "triples.parquet", "--evaluation-activations", "A.safetensors", "--model", "M.json")
-    files += ("--selection", "S.json", "--monitors", "probe", "--probes", "P.safetensors", "--output", "E.parquet")
+    files += ("--evaluation-data", "triples.parquet", "--evaluation-activations", "A.safetensors")
+    # what learns everything anew is given nothing that was learnt before, as the rule has it
+    learnt = [] if experiment["kind"] == "leave_one_out" else ["M.json", "S.json", "P.safetensors"]
+    files += ("--monitors", "probe", "--output", "E.parquet")
+    files += ("--model", *learnt[:1], "--selection", *learnt[1:2], "--probes", *learnt[2:])
     run("run_evaluation_experiment.py", "--spec", json.dumps(spec), "--experiment", "own", *files)
 
 
@@ -91,13 +94,18 @@ def test_quantisation_reads_the_texts_anew(run: Run, study: dict[str, Any]) -> N
     experiment = {"kind": "quantisation", "task": "states", "part": "triples@test", "group": 32}
     spec = {"experiments": experiment, "tasks": study["task"], "captures": CAPTURE, "models": study["model"]}
     files = ("--data", "triples.parquet", "--activations", "A.safetensors", "--selection", "S.json")
+    calm = [row for row in triples(9, "validation", "v") if row["label"] == "normal"]
+    tables.write(Path("C.parquet"), [*calm, *triples(1, "test", "t")], DATASET, {})
     files += ("--monitors", "probe", "--probes", "P.safetensors", "--model", "M.json", "--output", "Q.parquet")
+    files += ("--control", "C.parquet")
     run("run_quantisation.py", "--spec", json.dumps(spec), "--experiment", "four-bits", *files)
     cells = tables.read(Path("Q.parquet"), CELL).to_pylist()
-    assert {row["source"] for row in cells} == {"full", "rounded", "rerounded", "random_rounded"}
+    assert {row["source"] for row in cells} == {"full", "rounded", "rerounded", "random", "random_rounded"}
+    # the control set's split holds normal texts alone
+    assert {row["class"] for row in cells if row["metric"] == "changed"} == {"eval_aware", "deceptive", None}
     # on the weights as they are, the second pass gives what the stored activations give
     stored = read_part("triples@test", Path("triples.parquet"), [Path("A.safetensors")])
-    scored = score_part(stored, SavedProbe.load(Path("P.safetensors")), "probe", 10).to_pylist()
+    scored = score_part(stored, SavedProbe.load(Path("P.safetensors")), "probe", {"block_parameters": 10}).to_pylist()
     expected = {(row["example_id"], row["class"]): row["probability"] for row in scored if row["layer"] == 2}
     spots = [row for row in cells if row["metric"] == "probability" and row["source"] == "full"]
     assert len(spots) == 3

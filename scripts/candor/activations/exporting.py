@@ -19,6 +19,7 @@ from torch import Tensor
 
 from candor import provenance, tables
 from candor.activations.files import Activations, ActivationsError
+from candor.data.parts import texts_of
 from candor.schemas.dataset import DATASET
 from candor.schemas.generation import GENERATION
 from candor.schemas.status import SCORED
@@ -61,7 +62,7 @@ class Sources(NamedTuple):
 def export(sources: Sources, layer: int, output: Path, made: Mapping[str, Any]) -> int:
     """Write the table, a row group at a time, and return its number of rows; texts without a score are left out."""
     activations = Activations(sources.activations)
-    activations.expect(layers=[layer], dataset_sha256=provenance.sha256(sources.data))
+    activations.expect(layers=[layer], dataset_sha256=texts_of(sources.data, sources.data.stem).sha256)
     if activations.header.store not in ("positions", "tokens") or layer not in activations.header.layers:
         raise ActivationsError(
             f"{sources.activations[0]}: stores means of layer {layer}, which belong to no one token; export a capture "

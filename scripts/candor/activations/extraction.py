@@ -63,7 +63,8 @@ def plan(subject: Subject, messages: Sequence[Sequence[Mapping[str, str]]], capt
     for i, example in enumerate(encoded):
         tokens = list(range(capture.drop_first, len(example.token_ids)))
         if isinstance(capture.positions, list) and capture.store == "positions":
-            tokens = [tokens[p] for p in capture.positions if -len(tokens) <= p < len(tokens)]
+            found = (tokens[p] for p in capture.positions if -len(tokens) <= p < len(tokens))
+            tokens = list(dict.fromkeys(found))  # 0 and -1 may name the same one
         if by_span:
             tokens = sorted({token for span in spans[i] for token in span})
         rows = {"mean": min(len(tokens), 1), "spans": len(capture.spans) if tokens else 0}

@@ -19,14 +19,14 @@ def places(capture: Capture, prompt: int, read: int) -> list[int]:
     """The positions that are stored of a text of which `read` tokens were read, the first `prompt` being the prompt's.
 
     The first `drop_first` tokens are never stored. Policies give ascending positions, each once: where there are fewer
-    tokens than `k`, all of them, and of a response that ended at once, none. Indices that lie beyond a text are left
-    out.
+    tokens than `k`, all of them, and of a response that ended at once, none. Indices give positions in their own order;
+    one that lies beyond a text is left out, and so is one that names a token again, as 0 and -1 do in a text of one.
     """
     kept = range(min(capture.drop_first, read), read)
     if capture.store == "tokens":
         return list(kept)
     if isinstance(capture.positions, list):
-        return [kept[i] for i in capture.positions if -len(kept) <= i < len(kept)]
+        return list(dict.fromkeys(kept[i] for i in capture.positions if -len(kept) <= i < len(kept)))
     parts = {"prompt": range(kept.start, prompt), "response": range(max(prompt, kept.start), read), "text": kept}
     if capture.positions == "last_prompt":
         return list(parts["prompt"][-1:])

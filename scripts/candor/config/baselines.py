@@ -9,7 +9,17 @@ from candor.config.adapters import Lora
 from candor.config.base import Id, Section
 
 
-class _Words(Section):
+class _Text(Section):
+    """A baseline that is trained on words alone."""
+
+    reads: Literal["text", "response", "both"] = Field(
+        "text",
+        description="The dataset's text, all turns of it; for a task whose capture is made while its subject answers "
+        "also the response alone, or both.",
+    )
+
+
+class _Words(_Text):
     """Counts of word n-grams, on the words of all turns; texts are read to their end."""
 
     ngrams: tuple[PositiveInt, PositiveInt] = Field((1, 3), description="Shortest and longest word n-gram.")
@@ -35,7 +45,7 @@ class BagOfWords(_Words):
     ngrams: tuple[PositiveInt, PositiveInt] = Field((1, 1), description="Shortest and longest word n-gram.")
 
 
-class Length(Section):
+class Length(_Text):
     """How long a text is: a control that should tell little."""
 
     kind: Literal["length"] = Field(description="Logistic regression on the logarithm of the number of words.")

@@ -40,7 +40,8 @@ class Capture(Section):
     positions: list[int] | Policy = Field(
         [],
         description=(
-            "With store: positions: indices into the kept tokens, -1 being the last; with a sampling also a policy. "
+            "With store: positions: indices into the kept tokens, -1 being the last; with a sampling also a policy. A "
+            "token that two indices name is stored once. "
             "even: `k` tokens spread evenly over what `of` names, its first and last among them; last_prompt: the "
             "prompt's last token; ends: the response's first and last token; all: each token of what `of` names. Where "
             "there are fewer tokens than a policy asks for, each is stored once."
@@ -111,8 +112,9 @@ class Capture(Section):
                 "has `log_probs`, which are of all tokens but the first: take `store: tokens` or `store: mean`, and "
                 "`drop_first` of 1 or more"
             )
-        if len(set(self.spans)) != len(self.spans):
-            raise ValueError(f"has spans {self.spans}; name each once")
+        for key, named in (("positions", self.positions), ("spans", self.spans)):
+            if isinstance(named, list) and len(set(named)) != len(named):
+                raise ValueError(f"has {key} {named}; name each once")
         if self.store == "spans" and self.generation_prompt:
             raise ValueError("has `generation_prompt`, which `store: spans` adds by itself after a prompt")
         return self

@@ -215,6 +215,10 @@ class LeaveOneOut(Section):
         ),
     )
     text: Tfidf = Field(Tfidf(kind="tfidf"), description="The text-only baseline, under the same split.")
+    responses: bool = Field(
+        False,
+        description="Set the same baseline on the subject's responses beside it, for a capture with a `sampling`.",
+    )
 
 
 class Timeline(Section):
@@ -276,7 +280,7 @@ class Quantisation(Section):
         ["rerounded", "random_weights"],
         description=(
             "A subject whose weights were rounded before, as the embedded model's, moves less when they are rounded "
-            "again. rerounded: each group's grid moved by a random part of a step; random_weights: a random model of "
+            "again. rerounded: each group's grid moved by up to half a step; random_weights: a random model of "
             "the same shape, against its own rounding."
         ),
     )

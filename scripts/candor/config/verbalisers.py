@@ -13,7 +13,6 @@ READABLE = ("tokens", "positions", "spans")
 
 
 class _Verbaliser(Section):
-    title: str = Field(description="What writes the words, as figures print it.")
     splits: list[Split] = Field([], description="Splits of the dataset that are put into words; none named: all.")
     temperature: float = Field(0.0, ge=0, description="0 takes the likeliest token.")
     top_p: float = Field(1.0, gt=0, le=1, description="Least probability mass of the tokens that may be drawn.")

@@ -1,13 +1,12 @@
 """Points of a curve: AUROC on each evaluation set and their mean, over runs, with intervals over groups and runs."""
 
 from collections.abc import Mapping, Sequence
-from hashlib import sha256
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from candor.experiments.resampling import ONE_CLASS, ONE_GROUP
-from candor.metrics.intervals import Sample, group_weights, independent_pairs, mean_estimate, share_interval
+from candor.metrics.intervals import Sample, group_weights, independent_pairs, mean_estimate, rng_of, share_interval
 from candor.metrics.points import Bools, Floats, auroc_weighted
 from candor.schemas.metric import MEAN_DATASET
 
@@ -46,7 +45,7 @@ class Sheet:
         self._codes = np.unique(np.asarray(groups, dtype=str), return_inverse=True)[1]
         self._weights = np.ones((1 + draws, len(positive)))
         if len(positive):
-            self._weights[1:] = group_weights(self._codes, positive, draws, _rng(seed, "groups", name))
+            self._weights[1:] = group_weights(self._codes, positive, draws, rng_of(seed, "groups", name))
 
     def found(self, scores: Floats, remarks: Sequence[str] = ()) -> Found:
         """AUROC of scores [runs, n]; examples that a run has no score of (nan) are left out and counted."""
@@ -93,7 +92,7 @@ def _row(
     said = list(remarks)
     whole = len(samples) == len(found)
     if whole:
-        estimate = mean_estimate(samples, _rng(seed, "runs", line.curve))
+        estimate = mean_estimate(samples, rng_of(seed, "runs", line.curve))
         ends = share_interval(estimate)
         value["value"] = estimate.value
         if np.isnan(ends.low):
@@ -117,8 +116,3 @@ def _row(
         "n_runs": len(samples[0].values) if whole else 0,
         "remark": "; ".join(dict.fromkeys(said)) or None,
     }
-
-
-def _rng(seed: int, *names: str) -> np.random.Generator:
-    """Random numbers of their own for each name, so that one more point or set changes no other's draws."""
-    return np.random.default_rng([seed, *sha256("/".join(names).encode()).digest()[:8]])

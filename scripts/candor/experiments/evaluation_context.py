@@ -18,6 +18,7 @@ from candor.config.experiments import SELECTED, Experiment
 from candor.config.models import Model
 from candor.config.probes import Probe
 from candor.config.tasks import Measurement, dataset_of
+from candor.data.parts import texts_of
 from candor.errors import CandorError
 from candor.experiments.curves import Sheet
 from candor.probes.features import Part, read_part
@@ -67,6 +68,8 @@ class EvaluationContext:
     baselines: Mapping[str, pa.Table] = field(default_factory=dict)
     """Scores of monitors that read no activations, on the evaluation parts."""
     tokenizer: Callable[[], "PreTrainedTokenizerBase"] | None = None
+    responses: Sequence[Path] = ()
+    """What the subject answered to the training dataset's texts, for an experiment that reads it."""
 
     def probe(self, id: str) -> tuple[str, Any, SavedProbe, int]:
         """Id, config, trained weights and selected layer of a probe; `selected` stands for the one that was chosen."""
@@ -129,13 +132,15 @@ def read_context(args: Namespace) -> EvaluationContext:
         experiment=TypeAdapter(Experiment).validate_python(args.spec["experiments"]),
         task=task,
         probes={id: TypeAdapter(Probe).validate_python(config) for id, config in probes.items()},
-        saved={id: SavedProbe.load(path) for id, path in zip(args.monitors, args.probes, strict=True)},
-        selection=tables.read_json(args.selection),
+        # none where an experiment learns everything anew
+        saved={id: SavedProbe.load(path) for id, path in zip(args.monitors, args.probes, strict=bool(args.probes))},
+        selection=tables.read_json(args.selection) if args.selection else {},
         train=read_part(task.train, args.data, args.activations),
         evaluation=read_parts(args.evaluation_parts, args.evaluation_data, captured),
         development=read_parts(args.development_parts, args.development_data, captured),
         baselines=tables_by_monitor(args.baseline_scores),
         tokenizer=tokenizer,
+        responses=args.responses,
         progress=lambda name, total, unit: Progress(name, total, unit, args.progress),
     )
 
@@ -143,7 +148,7 @@ def read_context(args: Namespace) -> EvaluationContext:
 def read_parts(names: Sequence[str], data: Sequence[Path], shards: Sequence[Path]) -> dict[str, Part]:
     """Parts by name: `data` is the dataset's file of each, and `shards` all files of activations, in any order.
 
-    A file belongs to the dataset that its header names.
+    A file belongs to the dataset that its header names, and to those that only label it anew.
     """
     of_dataset: dict[str, list[tuple[str, Path]]] = {}
     for path in dict.fromkeys(shards):
@@ -156,12 +161,13 @@ def read_parts(names: Sequence[str], data: Sequence[Path], shards: Sequence[Path
         raise CandorError(f"{len(names)} parts ({', '.join(names)}) have {len(data)} files of data; give one for each.")
     found = {}
     for name, path in zip(names, data, strict=True):
-        if dataset_of(name) not in of_dataset:
+        texts = texts_of(path, dataset_of(name)).dataset
+        if texts not in of_dataset:
             held = ", ".join(sorted(of_dataset)) or "none"
             raise ActivationsError(
                 f"{name}: no file of activations was given of its dataset; given are those of {held}."
             )
-        found[name] = read_part(name, path, [shard for _, shard in sorted(of_dataset[dataset_of(name)])])
+        found[name] = read_part(name, path, [shard for _, shard in sorted(of_dataset[texts])])
     return found
 
 

@@ -3,13 +3,18 @@
 For a value, probes learn from the training examples that have another one. On these alone, by cross-validation with
 folds by group, the rule of probes/selection.py chooses each probe's layer, and `selected` is the probe that it ranks
 first. The examples of the value are then scored, those of the training set and of the evaluation sets of the same
-dataset: no fit has seen any example of that value. TF-IDF learns from the same examples and scores the same ones.
+dataset: no fit has seen any example of that value. TF-IDF learns from the same examples and scores the same ones: on
+the text that the subject read, and with `responses` on what it answered.
 
 Over all values stands the mean over values, each with its own fit: scores of two fits are never put into one ranking.
+Its interval is for values that were never met: Student's t over the values' own results, since a bootstrap of groups
+would hold the values fixed, and one of so few values is too narrow. Fits share most of what they learn from, so that
+their results are not quite independent; no interval from one such study can tell by how much.
 """
 
 import importlib
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -17,6 +22,7 @@ import numpy as np
 import torch
 
 from candor.baselines import tfidf
+from candor.baselines.responses import as_read
 from candor.baselines.text import conversations
 from candor.config.experiments import SELECTED, LeaveOneOut
 from candor.config.tasks import dataset_of
@@ -38,7 +44,7 @@ from candor.probes.training import Fitted
 class Examples(NamedTuple):
     """Labelled examples that every probe can read: those that may be learnt from, `train` [n], come first.
 
-    `values` [n] are of the attribute; `n_skipped` others carry no score or no label.
+    `values` [n] are of the attribute; `n_skipped` others, by value, carry no score or no label.
     """
 
     parts: list[tuple[Part, list[int]]]
@@ -46,7 +52,7 @@ class Examples(NamedTuple):
     groups: list[str]
     values: np.ndarray
     train: np.ndarray
-    n_skipped: int
+    n_skipped: Counter[str]
 
     def rows(self) -> list[dict[str, Any]]:
         """The dataset's rows."""
@@ -93,13 +99,12 @@ def run(context: EvaluationContext) -> list[dict[str, Any]]:
     ranked = [{id: of[at].auroc for id, of in found.items()} for at in range(len(splits))]
     chosen = [max(each, key=each.__getitem__) for each in ranked]  # the first of equals
     found = {SELECTED: [found[id][at] for at, id in enumerate(chosen)], **found}
-    text = experiment.text.kind
-    found[text] = _by_text(experiment, examples, splits, len(task.classes), task.seed)
+    texts = _by_text(context, examples, splits)
+    found |= texts
     drawn = [
         Drawn(examples.y[s.out], [examples.groups[i] for i in s.out], 0, task.bootstrap, task.seed, s.value)
         for s in splits
     ]
-    skipped = examples.n_skipped
     measured = {
         id: [by_class(each, scored.scores, task.classes) for each, scored in zip(drawn, of, strict=True)]
         for id, of in found.items()
@@ -109,14 +114,16 @@ def run(context: EvaluationContext) -> list[dict[str, Any]]:
         for key in of[0]:
             places: list[tuple[int | None, list[int]]] = [*((at, [at]) for at in range(len(splits)))]
             for at, several in [*places, (None, list(range(len(splits))))]:
-                own = [of[i][key] for i in several]
+                own, over = [of[i][key] for i in several], at is None
+                skipped = examples.n_skipped.total() if over else examples.n_skipped[splits[several[0]].value]
                 row = _place(context, splits, found[id], at, examples)
                 if id == SELECTED and at is not None:
                     row["remark"] = f"the probe is {chosen[at]}"
-                rows.append(_cell(row, id, key, None, valued(own, task.seed, id), skipped))
-                if id != text:
+                rows.append(_cell(row, id, key, None, valued(own, task.seed, id, sets_vary=over), skipped))
+                for text in texts if id not in texts else ():
                     other = [measured[text][i][key] for i in several]
-                    rows.append(_cell(row, id, key, text, compared(own, other, task.seed, (id, text)), skipped))
+                    gap = compared(own, other, task.seed, (id, text), sets_vary=over)
+                    rows.append(_cell(row, id, key, text, gap, skipped))
     return rows
 
 
@@ -155,8 +162,7 @@ def _examples(context: EvaluationContext) -> Examples:
         y += [labels[i] for i in at]
         train += [part is context.train] * len(at)
     rows = [part.rows[i] for part, at in parts for i in at]
-    found = [json.loads(row["attributes"]).get(experiment.attribute) for row in rows]
-    named = ["" if value is None else str(value) for value in found]
+    named = [_value(row, experiment.attribute) for row in rows]
     groups = [row["group_id"] for row in rows]
     if lacking := named.count(""):
         raise CandorError(
@@ -170,8 +176,14 @@ def _examples(context: EvaluationContext) -> Examples:
                 f"experiments.{context.id}.attribute: group {group!r} has {experiment.attribute} {of_group[group]!r} "
                 f"and {value!r}, so that a probe would meet it on both sides; name an attribute that groups share."
             )
-    total = sum(len(part.rows) for part, _ in parts)
-    return Examples(parts, np.array(y, dtype=np.int64), groups, np.array(named), np.array(train), total - len(rows))
+    skipped = Counter(_value(row, experiment.attribute) for part, _ in parts for row in part.rows) - Counter(named)
+    return Examples(parts, np.array(y, dtype=np.int64), groups, np.array(named), np.array(train), skipped)
+
+
+def _value(row: Mapping[str, Any], attribute: str) -> str:
+    """A row's value of an attribute; empty without one."""
+    found = json.loads(row["attributes"]).get(attribute)
+    return "" if found is None else str(found)
 
 
 def _splits(context: EvaluationContext, examples: Examples) -> list[Split]:
@@ -272,14 +284,20 @@ def _cross_validated(
     return over_folds(found)
 
 
-def _by_text(
-    experiment: LeaveOneOut, examples: Examples, splits: Sequence[Split], classes: int, seed: int
-) -> list[Scored]:
-    """TF-IDF of the prompts, learnt from the same examples."""
-    texts, found = conversations(examples.rows(), None, "left").texts, []
-    for split in splits:
-        y = examples.y[split.inside]
-        learnt = tfidf.fit([texts[i] for i in split.inside], y, [str(k) for k in range(classes)], experiment.text, seed)
-        margins = tfidf.score(learnt, experiment.text, [texts[i] for i in split.out]).margins
-        found.append(Scored(None, np.asarray(margins, dtype=np.float64)[None], float("nan")))
+def _by_text(context: EvaluationContext, examples: Examples, splits: Sequence[Split]) -> dict[str, list[Scored]]:
+    """TF-IDF of the texts, and of the responses to them if asked for, learnt from the same examples."""
+    experiment: LeaveOneOut = context.experiment
+    options, rows = experiment.text, examples.rows()
+    read: dict[str, list[dict[str, Any]]] = {options.kind: rows}
+    if experiment.responses:
+        read[f"{options.kind} of responses"] = as_read(rows, "response", context.responses)
+    found: dict[str, list[Scored]] = {}
+    for name, of in read.items():
+        texts = conversations(of, None, "left").texts
+        for split in splits:
+            inside = [texts[i] for i in split.inside]
+            learnt = tfidf.fit(inside, examples.y[split.inside], context.task.classes, options, context.task.seed)
+            margins = tfidf.score(learnt, options, [texts[i] for i in split.out]).margins
+            scores = np.asarray(margins, dtype=np.float64)[None]
+            found.setdefault(name, []).append(Scored(None, scores, float("nan")))
     return found

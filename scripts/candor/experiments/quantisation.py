@@ -5,17 +5,20 @@ the positions that the task's activations hold. Where those were read while the 
 with the answer that was given then: the words stay the same, so that what differs is the weights.
 
 A subject that was quantised before lies on a grid of its own already, and rounding to as many bits moves it little. So
-there are controls. `rerounded`: each group's grid is moved by a random part of a step, so that it is nobody's.
+there are controls. `rerounded`: each group's grid is moved by up to half a step, so that it is nobody's.
 `random_weights`: random matrices of the same spread, against their own rounding; the probe means nothing there, but how
 far its score moves does.
 
 Sources are `full`, `rounded`, `rerounded`, `random` and `random_rounded`; a row with `versus` sets one against the
-weights that were rounded. Decisions are those at the thresholds that the probe ships, one for each class; without a
-class the decision is the class with the highest score. Examples count once and are resampled by group.
+weights that were rounded. Decisions are those at the thresholds that the probe ships, one for each class, with the
+number of texts above it before and after; without a class the decision is the class with the highest score. A threshold
+says nothing about random weights, whose scores are of another scale, nor about a class that the control set's own
+texts are of, since it was set where hardly any of them exceed it: no row. Examples count once and are resampled by
+group.
 """
 
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -35,6 +38,7 @@ from candor.config.experiments import Quantisation
 from candor.config.probes import Probe
 from candor.config.samplings import Sampling
 from candor.config.tasks import Measurement
+from candor.data.examples import shuffled
 from candor.errors import CandorError
 from candor.experiments.cells import Drawn, Found, by_class, cell, compared, valued
 from candor.experiments.resampling import ONE_GROUP
@@ -52,6 +56,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 FULL, ROUNDED, RANDOM, RANDOM_ROUNDED = "full", "rounded", "random", "random_rounded"
+NO_PROBABILITIES = "no probabilities: no spot checks"
 SURE = 1 - 1e-12
 """Correlation above which Fisher's z is cut, which has no end."""
 
@@ -67,7 +72,8 @@ class Text(NamedTuple):
 class QuantisationContext:
     """A task's probe at its selected layer, the part whose texts are read, and how to read them.
 
-    `texts` gives the token ids of rows of the dataset, `load` the subject as it is, anew each time.
+    `texts` gives the token ids of rows of the dataset, `load` the subject as it is, anew each time. `control_labels`
+    are those of the texts that the probe's thresholds were set on.
     """
 
     id: str
@@ -81,6 +87,7 @@ class QuantisationContext:
     load: Callable[[], Subject]
     batch_tokens: int
     progress: Callable[[str, int, str], Any]
+    control_labels: Collection[str] = ()
 
 
 def run(context: QuantisationContext) -> list[dict[str, Any]]:
@@ -103,7 +110,9 @@ def run(context: QuantisationContext) -> list[dict[str, Any]]:
             f"experiments.{context.id}: {monitor} on {experiment.part} has no positions to be read anew; name a probe "
             "that reads activations, of a capture with `store: positions` or `store: tokens`."
         )
-    at = _chosen(part, task.classes, experiment.limit)
+    labels = part.labels(task.classes)
+    usable = [i for i in part.scored() if labels[i] is not None]
+    at = _chosen(part, usable, task.seed, experiment.limit)
     read = _texts(context.id, part, at, context.texts([part.rows[i] for i in at]))
     sources = [FULL, ROUNDED, *(["rerounded"] if "rerounded" in experiment.controls else [])]
     sources += [RANDOM, RANDOM_ROUNDED] if "random_weights" in experiment.controls else []
@@ -119,16 +128,16 @@ def run(context: QuantisationContext) -> list[dict[str, Any]]:
         logits = logits_by_seed(features_of(rows, family.FEATURES), weights, biases, probe, family)
         scores[source] = np.stack([class_scores(each, probe.family)[0] for each in logits])
         progress.update(number)
-    y = np.array(part.labels(task.classes))[at].astype(np.int64)
+    y = np.array(labels)[at].astype(np.int64)
     groups = [part.rows[i]["group_id"] for i in at]
-    drawn = Drawn(y, groups, len(part.rows) - len(at), task.bootstrap, task.seed, part.name)
+    drawn = Drawn(y, groups, len(part.rows) - len(usable), task.bootstrap, task.seed, part.name)
     place = {"experiment": context.id, "monitor": monitor, "layer": layer, "dataset": part.name}
     thresholds = saved.header.thresholds.get(str(layer), {})
     by_seed = [thresholds.get(str(seed), {}) for seed in saved.header.seeds]
     uncalibrated = probe.family in UNCALIBRATED  # gives no probabilities
     return [
-        *_rows(place, drawn, scores, task.classes, by_seed, task.seed),
-        *_spot_checks(place, part, at, y, scores, task.classes, 0 if uncalibrated else experiment.spot_checks),
+        *_rows(place, drawn, scores, task.classes, by_seed, context.control_labels, task.seed),
+        *_spot_checks(place, part, at, y, scores, task.classes, experiment.spot_checks, uncalibrated),
         *_single_scores(place, [part.rows[i]["example_id"] for i in at], scores, scored_classes(task.classes)),
     ]
 
@@ -143,18 +152,16 @@ def _change(subject: Subject, source: str, experiment: Quantisation, layer: int)
         round_weights(subject.model, experiment.bits, experiment.group, moved, above)
 
 
-def _chosen(part: Part, classes: Sequence[str], limit: int | None) -> list[int]:
-    """Labelled rows with a score: the first groups that hold at most `limit` of them, whole."""
-    labels = part.labels(classes)
-    at = [i for i in part.scored() if labels[i] is not None]
+def _chosen(part: Part, usable: Sequence[int], seed: int, limit: int | None) -> list[int]:
+    """Of the usable rows, at most `limit`, in whole groups; which ones hangs on no order of the file."""
     members: dict[str, list[int]] = {}
-    for i in at:
+    for i in usable:
         members.setdefault(part.rows[i]["group_id"], []).append(i)
     found: list[int] = []
-    for own in members.values():
-        if limit is not None and found and len(found) + len(own) > limit:
+    for group in shuffled(members, seed):
+        if limit is not None and found and len(found) + len(members[group]) > limit:
             break
-        found += own
+        found += members[group]
     if not found:
         raise CandorError(f"{part.name}: no example has a label of the task and tokens that the probe reads.")
     return sorted(found)
@@ -223,6 +230,7 @@ def _rows(
     scores: Mapping[str, Floats],
     classes: Sequence[str],
     thresholds: Sequence[Mapping[str, float]],
+    control_labels: Collection[str],
     seed: int,
 ) -> list[dict[str, Any]]:
     rows = []
@@ -247,17 +255,25 @@ def _rows(
                 "rank_correlation": (rankdata(one, axis=1), rankdata(other, axis=1)),
             }.items():
                 rows.append(cell({**at, "class": name, "metric": metric}, **correlation(a, b, drawn)))
-            limits = np.array([each.get(name, np.nan) for each in thresholds])
-            flipped = (one > limits[:, None]) != (other > limits[:, None])
-            of_changed = drawn.mean(flipped.astype(np.float64))
-            if not np.isfinite(limits).all():
-                of_changed = of_changed._replace(sample=None, remark="no threshold from the control set")
-            rows.append(cell({**at, "class": name, "metric": "changed"}, **valued([of_changed], seed, source)))
+            if source != RANDOM_ROUNDED and name not in control_labels:
+                limits = np.array([[each.get(name, np.nan)] for each in thresholds])
+                of_changed = _changed(one, other, limits, drawn)
+                rows.append(cell({**at, "class": name, "metric": "changed"}, **valued([of_changed], seed, source)))
         if len(names) > 1:
             flipped = scores[versus].argmax(2) != of.argmax(2)
             of_changed = drawn.mean(flipped.astype(np.float64))
             rows.append(cell({**at, "metric": "changed"}, **valued([of_changed], seed, source)))
     return rows
+
+
+def _changed(one: Floats, other: Floats, limits: Floats, drawn: Drawn) -> Found:
+    """The share of decisions that differ between scores [runs, n] at thresholds [runs, 1], and how many are flagged."""
+    flagged = [one > limits, other > limits]
+    found = drawn.mean((flagged[0] != flagged[1]).astype(np.float64))
+    if not np.isfinite(limits).all():
+        return found._replace(sample=None, remark="no threshold from the control set")
+    before, after = (f"{round(float(each.sum(1).mean()), 1):g}" for each in flagged)  # a mean over runs
+    return found._replace(remark=f"{before} flagged before, {after} after")
 
 
 def correlation(one: Floats, other: Floats, drawn: Drawn) -> dict[str, Any]:
@@ -312,8 +328,16 @@ def _spot_checks(
     scores: Mapping[str, Floats],
     classes: Sequence[str],
     count: int,
+    uncalibrated: bool,
 ) -> list[dict[str, Any]]:
-    """Probability of the true class of a few texts, the first ones of each class in turn, with each set of weights."""
+    """Probability of the true class of a few texts, the first ones of each class in turn, with each set of weights.
+
+    A probe that gives none has one empty row, which says so.
+    """
+    none = dict.fromkeys(("low", "high", "n_positive", "remark"))
+    if count and uncalibrated:
+        empty = {"value": None, "n": 0, "n_groups": 0, "n_skipped": 0, "n_runs": 0, "remark": NO_PROBABILITIES}
+        return [cell({**place, "source": FULL, "metric": "probability"}, **{**none, **empty})]
     by_kind = [np.flatnonzero(y == k).tolist() for k in range(len(classes))]
     turns = [own[i] for i in range(len(at)) for own in by_kind if i < len(own)]
     rows = []
@@ -326,7 +350,6 @@ def _spot_checks(
             if len(classes) == 2 and y[i] == 0:
                 probability = 1 - probability
             known = {"value": float(probability.mean()), "n": 1, "n_groups": 1, "n_skipped": 0, "n_runs": len(score)}
-            none = dict.fromkeys(("low", "high", "n_positive", "remark"))
             named = {"source": source, "target": row["example_id"], "class": true, "metric": "probability"}
             rows.append(cell({**place, **named}, **{**none, **known}))
     return rows

@@ -7,7 +7,6 @@ order under the same seed, so that a monitor alone has the same value and interv
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -185,7 +184,7 @@ class ScoreContext:
 
     def rng(self, *names: str) -> np.random.Generator:
         """Random numbers of their own for each name; those of groups and a part are the metric table's."""
-        return np.random.default_rng([self.task.seed, *sha256("/".join(names).encode()).digest()[:8]])
+        return intervals.rng_of(self.task.seed, *names)
 
     def estimate(self, samples: Sequence[Sample], name: str) -> Estimate:
         """The mean over datasets and seeds of a quantity in [0, 1]; `name` is that of the draws of seeds."""

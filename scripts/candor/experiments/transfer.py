@@ -3,7 +3,8 @@
 A probe is scored where the activations were read from its subject, at its hook and its layer. Another subject or hook
 stops the job; a layer that a task's capture does not hold leaves that cell empty, and its remark says so.
 
-For a target, some of the source's classes count as positive: the score is their log-odds against its other classes.
+For a target, some of the source's classes count as positive. A probe's score is their log-odds against its other
+classes; a text baseline has no logits but a margin of each class against the rest, of which `margin_of` makes one.
 The positive examples of a target are those of its own positive classes.
 """
 
@@ -178,7 +179,7 @@ def _by_text(context: TransferContext, source: str, target: str, part: Part, cou
     # an example that the subject did not read is nobody's
     readable = [a in SCORED and b in SCORED for a, b in zip(read.statuses, part.statuses, strict=True)]
     margins[~np.array(readable)] = np.nan
-    return _Scored(part, labelled, positive, log_odds(margins[None], model.header.classes, counted)[:, labelled])
+    return _Scored(part, labelled, positive, margin_of(margins[None], model.header.classes, counted)[:, labelled])
 
 
 def log_odds(logits: Floats, classes: Sequence[str], counted: Sequence[str]) -> Floats:
@@ -188,6 +189,23 @@ def log_odds(logits: Floats, classes: Sequence[str], counted: Sequence[str]) -> 
     if logits.shape[2] == 1:
         return logits[..., 0] if inside == [1] else -logits[..., 0]
     return np.asarray(logsumexp(logits[..., inside], axis=2) - logsumexp(logits[..., outside], axis=2))
+
+
+def margin_of(margins: Floats, classes: Sequence[str], counted: Sequence[str]) -> Floats:
+    """Margin [runs, n] of the classes `counted`, from margins [runs, n, c] of each class against the rest.
+
+    That of the one class that counts, as metrics take it, or of the one that does not, turned round; of several on both
+    sides the largest inside less the largest outside.
+    """
+    inside = [k for k, name in enumerate(classes) if name in counted]
+    outside = [k for k in range(len(classes)) if k not in inside]
+    if margins.shape[2] == 1:
+        return margins[..., 0] if inside == [1] else -margins[..., 0]
+    if len(inside) == 1:
+        return margins[..., inside[0]]
+    if len(outside) == 1:
+        return -margins[..., outside[0]]
+    return np.asarray(margins[..., inside].max(2) - margins[..., outside].max(2))
 
 
 def _refuse_unknown_classes(context: TransferContext) -> None:

@@ -2,7 +2,7 @@
 
 The predicted class is the one whose one-vs-rest log-odds are highest; of two classes, whose scores are of the second
 one alone, it is that one where they are above 0. Values are means over seeds; whole groups of examples are drawn for
-the intervals, which are those of metrics/intervals.py.
+the intervals, as experiments/cells.py draws them.
 """
 
 from collections.abc import Sequence
@@ -14,9 +14,8 @@ import pandas as pd
 import pyarrow as pa
 
 from candor.config.tasks import Task
+from candor.experiments import cells
 from candor.figures.inputs import FigureError, Row
-from candor.metrics import intervals
-from candor.metrics.points import Bools, Floats, share_weighted
 from candor.schemas.status import SCORED
 
 EXAMPLE = ["example_id", "sample_index"]
@@ -30,44 +29,26 @@ class Decided(NamedTuple):
 
 
 class _Examples(NamedTuple):
-    """Predicted classes [seeds, n], true ones [n], and groups [n] from 0, of the examples with scores and a label."""
+    """Predicted classes [seeds, n], true ones [n], and groups [n], of the examples with scores and a label."""
 
     predicted: npt.NDArray[np.intp]
     true: npt.NDArray[np.intp]
-    groups: npt.NDArray[np.intp]
+    groups: list[str]
     n_skipped: int
 
 
 def decided(scores: pa.Table, part: str, monitor: str, layer: int | None, task: Task) -> Decided:
     """The decisions of a monitor on an evaluation set; values are None where a class, or everything, is absent."""
-    examples = _examples(scores, part, monitor, layer, task.classes)
-    predicted, true, groups, _ = examples
-    weights = np.ones((1 + task.bootstrap, len(true)))
-    if len(true):
-        rng = np.random.default_rng(task.seed)
-        # draws hold every class; group_weights keeps any number of them
-        weights[1:] = intervals.group_weights(groups, true, task.bootstrap, rng)  # type: ignore[arg-type]
+    predicted, true, groups, n_skipped = _examples(scores, part, monitor, layer, task.classes)
+    drawn = cells.Drawn(true, groups, n_skipped, task.bootstrap, task.seed, part)
     shares = {}
     for i, row in enumerate(task.classes):
-        of = true == i
         for j, column in enumerate(task.classes):
-            hits = predicted[:, of] == j
-            found = _share(hits, groups[of], weights[:, of], task.seed, examples.n_skipped)
-            shares[row, column] = {**found, "metric": "share", "count": float(hits.sum()) / max(len(hits), 1)}
-    accuracy = _share(predicted == true, groups, weights, task.seed, examples.n_skipped)
-    return Decided(shares, {**accuracy, "metric": "accuracy"})
-
-
-def _share(hits: Bools, groups: npt.NDArray[np.intp], weights: Floats, seed: int, n_skipped: int) -> Row:
-    """The share of hits [seeds, n], its interval, and what it rests on."""
-    n_groups = len(np.unique(groups))
-    counted = {"n": hits.shape[1], "n_groups": n_groups, "n_skipped": n_skipped, "n_seeds": len(hits)}
-    if not hits.size:
-        return {"value": None, "low": None, "high": None, **counted}
-    values = np.stack([share_weighted(hit, weights) for hit in hits], axis=1)
-    found = intervals.estimate(values[0], values[1:], n_groups, n_groups, np.random.default_rng([seed, 1]))
-    low, high = (None if np.isnan(end) else float(end) for end in intervals.share_interval(found))
-    return {"value": float(found.value), "low": low, "high": high, **counted}
+            found = drawn.mean((predicted == j).astype(np.float64), true == i)
+            count = float((predicted[:, true == i] == j).sum()) / len(predicted)
+            shares[row, column] = {**cells.valued([found], task.seed, monitor), "metric": "share", "count": count}
+    right = drawn.mean((predicted == true).astype(np.float64))
+    return Decided(shares, {**cells.valued([right], task.seed, monitor), "metric": "accuracy"})
 
 
 def _examples(scores: pa.Table, part: str, monitor: str, layer: int | None, classes: Sequence[str]) -> _Examples:
@@ -95,6 +76,6 @@ def _examples(scores: pa.Table, part: str, monitor: str, layer: int | None, clas
         member = np.concatenate([1 - member, member], axis=1)
     usable = np.isfinite(score).all(axis=(0, 2)) & (np.nansum(member, axis=1) == 1)
     of_group = rows.drop_duplicates(EXAMPLE).set_index(EXAMPLE)["group_id"].reindex(index)
-    groups = np.unique(of_group.to_numpy(dtype=str)[usable], return_inverse=True)[1]
+    groups = of_group.to_numpy(dtype=str)[usable].tolist()
     true = np.nan_to_num(member[usable]).argmax(axis=1)
     return _Examples(score[:, usable].argmax(axis=2), true, groups, int((~usable).sum()))

@@ -175,8 +175,8 @@ def answer(
             "roles": [roles[p] if p < len(roles) else assistant for p in text.positions],
         }
         finite = all(bool(values.isfinite().all()) for values in text.layers.values())
-        whole = "truncated" if row["status"] == "truncated" else "ok"
-        found.append(Answer(row, columns, text.layers, whole if finite else "not_finite"))
+        # a response that reached its longest length is cut, but all of it was read: the table of responses says so
+        found.append(Answer(row, columns, text.layers, "ok" if finite else "not_finite"))
     return found
 
 

@@ -28,6 +28,7 @@ the bootstrap never does.
 """
 
 from collections.abc import Sequence
+from hashlib import sha256
 from math import expm1, hypot, log
 from typing import NamedTuple
 
@@ -255,3 +256,8 @@ def _with_room(found: Estimate, low: float, high: float, floor: float) -> Interv
     """Widen an interval by the room of its parts, as independent errors add (MOVER, Zou and Donner 2008)."""
     below, above = hypot(found.value - low, found.below), hypot(high - found.value, found.above)
     return Interval(max(floor, found.value - below), min(1.0, found.value + above))
+
+
+def rng_of(seed: int, *names: str) -> np.random.Generator:
+    """Random numbers of their own for each name, so that one more monitor, value or set changes no other's draws."""
+    return np.random.default_rng([seed, *sha256("/".join(names).encode()).digest()[:8]])

@@ -9,7 +9,6 @@ other baseline. A family of tests for Holm's correction is all of them on one da
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,12 +21,10 @@ from candor.errors import CandorError
 from candor.metrics import intervals, points
 from candor.metrics.intervals import Estimate, Sample
 from candor.metrics.points import Bools, Floats
-from candor.schemas.metric import MEAN_DATASET
+from candor.schemas.metric import MACRO, MEAN_DATASET
 from candor.schemas.status import SCORED
 
 RANK_METRICS = points.RankMetrics._fields
-MACRO = "macro"
-"""Class of the mean over classes, of the one-vs-rest values of a task of three classes or more."""
 FINE_NEGATIVES = 300
 """Negatives below which a rate at a false positive rate is marked as coarse."""
 METRICS = (
@@ -211,7 +208,9 @@ def _sheet(
     groups = np.unique(labelled["group_id"].to_numpy(dtype=str), return_inverse=True)[1]
     weights = np.ones((1 + task.bootstrap, len(label)))
     if len(label):
-        weights[1:] = intervals.group_weights(groups, label, task.bootstrap, _rng(task.seed, "groups", part))
+        weights[1:] = intervals.group_weights(
+            groups, label, task.bootstrap, intervals.rng_of(task.seed, "groups", part)
+        )
     examples = pd.Index(labelled["example"])
     panels = {
         monitor: _panel(frame, (part, cls), monitor, layer, examples, thresholds.get(monitor, {}))
@@ -382,7 +381,7 @@ def _estimate(found: Sequence[Measured], monitor: str, task: Measurement) -> Est
         for one in found
         if one.values is not None
     ]
-    return intervals.mean_estimate(samples, _rng(task.seed, "seeds", monitor)) if samples else None
+    return intervals.mean_estimate(samples, intervals.rng_of(task.seed, "seeds", monitor)) if samples else None
 
 
 def _remarks(found: Mapping[str, Measured]) -> list[str]:
@@ -417,8 +416,3 @@ def _nulls(row: dict[str, Any]) -> dict[str, Any]:
         key: None if value == "" or (isinstance(value, float) and np.isnan(value)) else value
         for key, value in row.items()
     }
-
-
-def _rng(seed: int, *names: str) -> np.random.Generator:
-    """Random numbers of their own for each name, so that one more monitor or set changes no other's draws."""
-    return np.random.default_rng([seed, *sha256("/".join(names).encode()).digest()[:8]])

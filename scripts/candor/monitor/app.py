@@ -25,12 +25,15 @@ from candor.monitor.transcripts import Transcript, watched
 
 BETWEEN = 0.1
 """Seconds between two pictures of a conversation: more often than that nobody reads."""
+REST = 4
+"""How many times as long as a picture takes nothing is drawn, so that a long conversation is not slowed by pictures."""
 AT_ONCE = 8
 """Conversations that are held side by side; more of them wait."""
 PAGE = """
 footer{display:none !important}
 .gradio-container{width:100% !important;max-width:66rem !important;margin:0 auto !important}
 .gradio-container main,.gradio-container .main{width:100%}
+.gradio-container input[aria-label]:not([type=checkbox]){text-overflow:ellipsis;padding-right:2rem !important}
 """
 Messages = list[dict[str, str]]
 
@@ -57,7 +60,11 @@ def build(choices: Choices) -> gr.Blocks:
 def launch(choices: Choices, wait: bool = True) -> str:
     """Serve the app; its address. With `wait` it is printed, and this ends when the app is stopped."""
     app = build(choices)
+    # gradio asks its own address whether it is up, which no proxy reaches
+    for name in ("no_proxy", "NO_PROXY"):
+        os.environ[name] = ",".join(filter(None, [os.environ.get(name), choices.app.host, "localhost", "127.0.0.1"]))
     theme = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
+    theme.set(input_placeholder_color="*neutral_500", input_placeholder_color_dark="*neutral_400")
     _, address, _ = app.queue(default_concurrency_limit=AT_ONCE).launch(
         server_name=choices.app.host,
         server_port=choices.app.port,
@@ -79,14 +86,15 @@ def _live(choices: Choices, probe: Any, subject: Any) -> None:
     messages = gr.State([])
     written = gr.Textbox(
         label="Your message",
-        placeholder="Write to the model, or paste a chat: turns that begin with user: or assistant:, or a JSON list",
+        placeholder="Write to the model, or paste a chat: turns that begin with user: or assistant:, or a JSON list. "
+        "Shift and Enter send it.",
         lines=3,
         max_lines=12,
     )
     with gr.Row():
         send = gr.Button("Send", variant="primary", min_width=90)
         stop = gr.Button("Stop", min_width=90)
-        clear = gr.Button("New conversation", min_width=90)
+        clear = gr.Button("New conversation", min_width=170)
     answers = gr.Checkbox(True, label="The model answers (without: the text is only read)")
     shown = gr.HTML(label="The conversation and its scores")
 
@@ -104,8 +112,9 @@ def _live(choices: Choices, probe: Any, subject: Any) -> None:
 
     given, put = [written, messages, subject, probe, answers], [shown, messages, written]
     events: Any = [source(talk, given, put, show_progress="hidden") for source in (send.click, written.submit)]
-    stop.click(None, cancels=events)
-    clear.click(lambda: ("", [], ""), None, put, cancels=events, show_progress="hidden")
+    # what was asked last is undone once it has ended: a picture on its way would come back otherwise
+    stop.click(None, cancels=events).then(drawing.stopped, shown, shown, show_progress="hidden")
+    clear.click(None, cancels=events).then(lambda: ("", [], ""), None, put, show_progress="hidden")
 
 
 def joined(before: Messages, new: Messages) -> Messages:
@@ -119,16 +128,18 @@ def frames(
     """Pictures of a conversation as it grows, and its messages by then."""
     messages = [dict(message) for message in chat]
     if not answer or messages[-1]["role"] == "assistant":
-        yield drawing.page(read_chat(fitting, messages).transcript), messages
+        yield drawing.page(read_chat(fitting, messages).transcript, from_end=True), messages
         return
     transcript: Transcript | None = None
-    drawn = 0.0
+    due = 0.0
     for transcript in watched(fitting.watcher, converse(fitting.engine, fitting.place, messages, choices.sampling())):
-        if time.monotonic() - drawn >= BETWEEN:
-            yield drawing.page(transcript, finished=False), _said(messages, transcript)
+        began = time.monotonic()
+        if began >= due:
+            yield drawing.page(transcript, finished=False, from_end=True), _said(messages, transcript)
             drawn = time.monotonic()
+            due = drawn + max(BETWEEN, REST * (drawn - began))
     if transcript is not None:
-        yield drawing.page(transcript), _said(messages, transcript)
+        yield drawing.page(transcript, from_end=True), _said(messages, transcript)
 
 
 def _said(messages: Messages, transcript: Transcript) -> Messages:
@@ -139,7 +150,7 @@ def _said(messages: Messages, transcript: Transcript) -> Messages:
 def _replay(choices: Choices, probe: Any, tab: Any) -> None:
     case = gr.Dropdown([], label="Case", interactive=True)
     with gr.Row():
-        back, forth = gr.Button("Previous case", min_width=90), gr.Button("Next case", min_width=90)
+        back, forth = gr.Button("Previous case", min_width=160), gr.Button("Next case", min_width=160)
     shown = gr.HTML(label="The case and its scores")
 
     def cases(id: str) -> Cases:
@@ -181,4 +192,4 @@ def replayed(found: Cases, number: int) -> str:
     each, transcript = found.cases[number], found.transcript(number)
     head = drawing.truth(each["label"], transcript.meaning.predicted(transcript.scores))
     words = drawing.verbalised(each["verbalisations"], each["texts"])
-    return f'<div class="candor">{head}{words}</div>{drawing.page(transcript)}'
+    return f'<div class="candor">{head}{words}</div>{drawing.page(transcript, from_end=any(transcript.written))}'

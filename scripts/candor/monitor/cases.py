@@ -56,9 +56,11 @@ def cases(
     found = []
     for each in stored:
         refuse_unplaced(each.part)
-        ranked = ranking(each.part, scores, watcher)
+        ranked, lengths = ranking(each, scores, watcher), each.part.n_passed()
+        if not any(ranked.values()):
+            raise MonitorError(f"{each.part.name}: no text was read whole and has a score, so that there is no case")
         for label in watcher.header.classes:
-            fitting = [i for i in ranked[label] if each.part.n_tokens[i] <= replay.max_tokens]
+            fitting = [i for i in ranked[label] if lengths[i] <= replay.max_tokens]
             for i in evenly(fitting, replay.per_class):
                 found.append(case(each, i, watcher, reading))
     if not found:
@@ -76,11 +78,12 @@ def refuse_unplaced(part: Part) -> None:
         )
 
 
-def ranking(part: Part, scores: pa.Table, watcher: Watcher) -> dict[str, list[int]]:
-    """Rows of the part that are whole, by class, from the text that the probe finds likeliest to be of it.
+def ranking(stored: Stored, scores: pa.Table, watcher: Watcher) -> dict[str, list[int]]:
+    """Rows of the part that were read whole, by class, from the text that the probe finds likeliest to be of it.
 
     Ties stand in the order of their ids.
     """
+    part = stored.part
     frame = scores.to_pandas()
     frame = frame[(frame["dataset"] + "@" + frame["split"] == part.name) & frame["score"].notna()]
     if frame.empty:
@@ -93,7 +96,7 @@ def ranking(part: Part, scores: pa.Table, watcher: Watcher) -> dict[str, list[in
         ranks = [
             (-sign * float(own[row["example_id"]]), row["example_id"], i)
             for i, row in enumerate(part.rows)
-            if own and row["label"] == label and part.statuses[i] == "ok" and row["example_id"] in own
+            if own and row["label"] == label and row["example_id"] in own and part.statuses[i] == "ok"
         ]
         found[label] = [i for *_, i in sorted(ranks)]
     return found
@@ -197,11 +200,13 @@ class Cases(NamedTuple):
             raise MonitorError(f"{path}: no such file; `snakemake {path}` makes the cases")
         found = tables.read_json(path)
         try:
-            return cls(Meaning(**{name: found[name] for name in Meaning._fields}), found["cases"])
+            meaning = Meaning(**{name: found[name] for name in Meaning._fields})
+            known = all("reads" in words for each in found["cases"] for words in each["verbalisations"])
         except KeyError:
-            raise MonitorError(
-                f"{path}: was written by another version of candor; delete it to make it again"
-            ) from None
+            known = False
+        if not known:
+            raise MonitorError(f"{path}: was written by another version of candor; delete it to make it again")
+        return cls(meaning, found["cases"])
 
     def titles(self) -> list[str]:
         """A line for each case: number, true label, beginning of its words."""

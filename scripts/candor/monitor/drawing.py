@@ -17,11 +17,15 @@ COLOURS = ("86,180,233", "213,94,0", "0,158,115", "204,121,167", "230,159,0", "0
 DASHES = ("", "7 3", "2 3", "8 3 2 3")
 UNDERLINES = ("none", "underline", "underline dotted", "underline double")
 STRONGEST = 0.75
-"""Opacity of a token that is certainly of its class."""
+"""Opacity of a token that is certainly of its class, behind dark letters."""
+IN_THE_DARK = 0.75
+"""Factor of the opacity behind light letters, which stand out less."""
 SURE = 0.2
 """Opacity from which a token is underlined as well."""
 LISTED = 400
 """Tokens of the table at most: a longer text is listed from its end."""
+GOING = "<span> …</span>"
+"""What stands in the verdict while the text grows."""
 HEIGHT = 100
 """Units of the time line's drawing from probability 0 to 1."""
 
@@ -35,26 +39,41 @@ class Line(NamedTuple):
     token: np.ndarray
 
 
-def page(transcript: Transcript, finished: bool = True) -> str:
-    """A whole transcript: verdict, time line and text; the table of tokens once it is finished."""
+def page(transcript: Transcript, finished: bool = True, from_end: bool = False) -> str:
+    """A whole transcript: verdict, time line and text; the table of tokens once it is finished.
+
+    With `from_end` a text too long for its frame shows its end, where it grows.
+    """
     if not transcript.texts:
         return ""
-    parts = [verdict(transcript, finished), timeline(transcript), legend(transcript.meaning), text(transcript)]
+    parts = [
+        verdict(transcript, finished),
+        timeline(transcript),
+        legend(transcript.meaning),
+        text(transcript, from_end),
+    ]
     return f'<div class="candor">{"".join([*parts, *([table(transcript)] if finished else [])])}</div>'
+
+
+def stopped(shown: str | None) -> str | None:
+    """A picture of a text that grows no more, from the last one of it."""
+    return shown and shown.replace(GOING, ", stopped", 1)
 
 
 def verdict(transcript: Transcript, finished: bool) -> str:
     """What the probe says of the whole text, class by class, and whether it passes a threshold."""
     meaning, scores = transcript.meaning, transcript.scores
     predicted = meaning.predicted(scores)
+    cut = "<p>The text is too long to be read whole: tokens of it are left out.</p>" if transcript.truncated else ""
     if predicted is None:
-        return '<p class="verdict">No token that this probe reads yet.</p>'
+        said = "This probe reads no token of this text." if finished else "No token that this probe reads yet."
+        return f'<div class="verdict"><p>{said}</p>{cut}</div>'
     flags = meaning.flags(scores)
     said = f"flagged: {' and '.join(flags)}" if flags else "not flagged"
     rows = "".join(_verdict_row(meaning, k, scores) for k in range(len(meaning.scored)))
-    spoken = ' role="status"' if finished else ""
+    spoken, going = (' role="status"', "") if finished else ("", GOING)
     return f"""<div class="verdict"><p{spoken}><b class="{"flag" if flags else "calm"}">{escape(said)}</b>
-likeliest class <b>{escape(predicted)}</b>, {transcript.n_read} tokens read{"" if finished else " …"}</p>
+likeliest class <b>{escape(predicted)}</b>, {transcript.n_read} tokens read{going}</p>{cut}
 <table><thead><tr><th scope="col">class</th>{'<th scope="col">probability</th>' if meaning.calibrated else ""}
 <th scope="col">score</th><th scope="col" title="on control texts a share of {meaning.target_fpr:g} passes it">threshold
 </th></tr></thead><tbody>{rows}</tbody></table></div>"""
@@ -75,38 +94,53 @@ def lines(transcript: Transcript) -> list[Line]:
     meaning = transcript.meaning
     # of margins too, text and tokens have one scale
     both = meaning.shares(np.stack([transcript.running, transcript.token]))
-    wanted = [1] if len(meaning.scored) == 1 else range(len(meaning.classes))
-    return [Line(meaning.classes[k], k, both[0, :, k], both[1, :, k]) for k in wanted]
+    return [Line(meaning.classes[k], k, both[0, :, k], both[1, :, k]) for k in _lined(meaning)]
+
+
+def _lined(meaning: Meaning) -> list[int]:
+    """The numbers of the classes that have a line."""
+    return [1] if len(meaning.scored) == 1 else list(range(len(meaning.classes)))
+
+
+def _stroke(meaning: Meaning, number: int) -> str:
+    """What a class's line looks like."""
+    dash = DASHES[_lined(meaning).index(number) % len(DASHES)]
+    return f'class="line s{number % len(COLOURS)}" stroke-dasharray="{dash}"'
 
 
 def timeline(transcript: Transcript) -> str:
-    """The classes by position: a line for the text up to each token, a dot for each token by itself."""
+    """The classes by position: a line for the text up to each token, a dot for each token by itself.
+
+    It begins with the first token that is read, which of an answer may be far from the text's.
+    """
     drawn, n = lines(transcript), len(transcript.texts)
     meaning, parts = transcript.meaning, []
+    first = int(np.isfinite(transcript.token).all(1).argmax())
     if meaning.calibrated and len(meaning.scored) == 1:
         limit = float(meaning.shares(np.array([meaning.thresholds[meaning.scored[0]]]))[1])
         y = HEIGHT * (1 - limit)
-        parts.append(f'<path class="limit" d="M0 {y:.1f}H{n}"><title>threshold {limit:.3f}</title></path>')
+        parts.append(f'<path class="limit" d="M{first} {y:.1f}H{n}"><title>threshold {limit:.3f}</title></path>')
     start = next((i for i, own in enumerate(transcript.written) if own), None)
+    start = None if start == first else start
     if start is not None:
         parts.append(f'<path class="start" d="M{start} 0V{HEIGHT}"><title>the answer begins</title></path>')
-    for order, line in enumerate(drawn):
-        colour, dash = COLOURS[line.number % len(COLOURS)], DASHES[order % len(DASHES)]
+    for line in drawn:
         dots = "".join(f"M{i + 0.5:g} {HEIGHT * (1 - p):.1f}h0" for i, p in enumerate(line.token) if np.isfinite(p))
         path = "L".join(f"{i + 0.5:g} {HEIGHT * (1 - p):.1f}" for i, p in enumerate(line.running) if np.isfinite(p))
-        parts.append(f'<path class="dots" stroke="rgba({colour},.55)" d="{dots}"/>')
+        parts.append(f'<path class="dots s{line.number % len(COLOURS)}" d="{dots}"/>')
         if path:
-            shown = f'stroke="rgb({colour})" stroke-dasharray="{dash}"'
             single = "h0" if "L" not in path else ""
-            parts.append(f'<path class="line" {shown} d="M{path}{single}"/>')
+            parts.append(f'<path {_stroke(meaning, line.number)} d="M{path}{single}"/>')
     what = "probability" if meaning.calibrated else "side of the boundary"
     said = ", ".join(f"{line.name} {_last(line.running):.2f}" for line in drawn)
     title = f"{what} of {' and '.join(line.name for line in drawn)} by token, now {said}"
     return f"""<figure class="time">
 <div class="axis" aria-hidden="true"><span>1</span><span>.5</span><span>0</span></div>
-<svg role="img" aria-label="{escape(title)}" viewBox="0 -3 {max(n, 1)} {HEIGHT + 6}" preserveAspectRatio="none">
-<path class="grid" d="M0 0H{n}M0 50H{n}M0 100H{n}"/>{"".join(parts)}</svg>
-<figcaption>{what} by token: line, the text so far; dots, each token by itself{_also(meaning, start)}</figcaption>
+<svg role="img" aria-label="{escape(title)}" viewBox="{first} -3 {n - first} {HEIGHT + 6}"
+preserveAspectRatio="none">
+<path class="grid" d="M{first} 0H{n}M{first} 50H{n}M{first} 100H{n}"/>{"".join(parts)}</svg>
+<figcaption>{what} by token, {first} to {n - 1}: line, the text so far; dots, each token by itself\
+{_also(meaning, start)}</figcaption>
 </figure>"""
 
 
@@ -121,8 +155,10 @@ def _last(values: np.ndarray) -> float:
 
 
 def legend(meaning: Meaning) -> str:
-    """The classes with their colours."""
-    items = "".join(f"<span>{_swatch(k)}{escape(name)}</span>" for k, name in enumerate(meaning.classes))
+    """The classes as their tokens and their lines look."""
+    items = "".join(
+        f"<span>{_swatch(k)}{escape(name)}{_key(meaning, k)}</span>" for k, name in enumerate(meaning.classes)
+    )
     return f'<p class="legend">{items}<span class="unread">not read by the probe</span></p>'
 
 
@@ -130,11 +166,20 @@ def _swatch(number: int) -> str:
     return f'<i class="k{number % len(COLOURS)} sure" style="--a:{STRONGEST}">&nbsp;a&nbsp;</i>'
 
 
-def text(transcript: Transcript) -> str:
+def _key(meaning: Meaning, number: int) -> str:
+    if number not in _lined(meaning):
+        return ""
+    return (
+        f'<svg class="key" viewBox="0 0 36 8" aria-hidden="true"><path {_stroke(meaning, number)} d="M0 4H36"/></svg>'
+    )
+
+
+def text(transcript: Transcript, from_end: bool = False) -> str:
     """The text, each token in the colour of its likeliest class, the stronger the surer."""
     shares = transcript.meaning.shares(transcript.token)
     spans = "".join(_token(transcript, i, shares[i]) for i in range(len(transcript.texts)) if transcript.texts[i])
-    return f'<div class="text" tabindex="0" role="region" aria-label="text with its scores">{spans}</div>'
+    kind = "text from-end" if from_end else "text"
+    return f'<div class="{kind}" tabindex="0" role="region" aria-label="text with its scores"><div>{spans}</div></div>'
 
 
 def _token(transcript: Transcript, i: int, shares: np.ndarray) -> str:
@@ -198,7 +243,9 @@ def verbalised(entries: list[dict[str, Any]], texts: list[str]) -> str:
             where += f" ({json.dumps(texts[place], ensure_ascii=False)})"
         score = "" if entry["cosine"] is None else f", cosine {entry['cosine']:.2f}"
         words = escape(entry["text"]) if entry["text"] else f"<i>{escape(entry['status'])}</i>"
-        rows.append(f"<dt>{escape(entry['verbaliser'])}, {escape(where)}{score}</dt><dd>{words}</dd>")
+        more = " …" if entry["text"] and entry["status"] == "truncated" else ""
+        who = f"{entry['verbaliser']}, which read {entry['reads']}"
+        rows.append(f"<dt>{escape(who)}: {escape(where)}{score}</dt><dd>{words}{more}</dd>")
     return f'<section class="words"><h3>In words</h3><dl>{"".join(rows)}</dl></section>'
 
 
@@ -210,6 +257,9 @@ def problem(sentence: str) -> str:
 def _class_rules() -> str:
     return "".join(
         f".candor .k{k}{{background:rgba({colour},var(--a))}}"
+        f".dark .candor .k{k}{{background:rgba({colour},calc(var(--a)*{IN_THE_DARK}))}}"
+        # away from the ground, be it light or dark
+        f".candor .s{k}{{stroke:color-mix(in srgb,rgb({colour}) 75%,var(--body-text-color))}}"
         f".candor .k{k}.sure{{text-decoration:{UNDERLINES[k % len(UNDERLINES)]};text-underline-offset:.2em}}"
         for k, colour in enumerate(COLOURS)
     )
@@ -230,24 +280,27 @@ border-bottom:1px solid var(--border-color-primary)}
 .candor .time{display:grid;grid-template-columns:1.6rem 1fr;margin:.8rem 0 .2rem}
 .candor .axis{display:flex;flex-direction:column;justify-content:space-between;font-size:.75rem;
 color:var(--quiet)}
-.candor svg{width:100%;height:8rem;display:block;overflow:visible}
+.candor .time svg{width:100%;height:8rem;display:block;overflow:visible}
+.candor .key{display:inline-block;width:2.25rem;height:.5rem;margin-left:.4rem;vertical-align:middle}
 .candor svg path{fill:none;vector-effect:non-scaling-stroke}
 .candor .grid{stroke:var(--border-color-primary);stroke-width:1}
 .candor .limit{stroke:var(--body-text-color);stroke-width:1.5;stroke-dasharray:4 4}
 .candor .start{stroke:var(--quiet);stroke-width:1}
 .candor .line{stroke-width:2.5;stroke-linejoin:round}
-.candor .dots{stroke-width:5;stroke-linecap:round}
+.candor .dots{stroke-width:5;stroke-linecap:round;stroke-opacity:.65}
 .candor figcaption{grid-column:2;font-size:.8rem;color:var(--quiet)}
 .candor .legend{display:flex;flex-wrap:wrap;gap:.2rem 1.2rem;font-size:.85rem}
 .candor i[class^=k]{font-style:normal;border-radius:3px;margin-right:.4rem}
 .candor .text{white-space:pre-wrap;overflow-wrap:anywhere;font:15px/1.9 ui-monospace,monospace;padding:.6rem;
 border:1px solid var(--border-color-primary);border-radius:.4rem;max-height:30rem;overflow-y:auto}
+.candor .from-end{display:flex;flex-direction:column-reverse}
 .candor .text:focus-visible{outline:3px solid var(--color-accent)}
 .candor .t{border-radius:3px;padding:.15em 0}.candor .t:hover{outline:2px solid var(--body-text-color)}
-.candor .template{font-style:italic;opacity:.85}
+.candor .template{font-style:italic}
 .candor .unread{color:var(--quiet)}
 .candor .wide{overflow-x:auto}.candor details{margin:.6rem 0}.candor summary{cursor:pointer}
 .candor .raw{white-space:pre-wrap;font-family:ui-monospace,monospace}
 .candor dt{font-size:.85rem;color:var(--quiet);margin-top:.5rem}.candor dd{margin:0}
+.candor .words{padding:.3rem 0 1rem}
 .candor .problem{border-left:4px solid #b23c00;padding:.3rem .8rem}
 """ + _class_rules()

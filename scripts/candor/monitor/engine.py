@@ -53,13 +53,15 @@ class Place(NamedTuple):
 class Read(NamedTuple):
     """Tokens that the model has read, one after the other.
 
-    The text that each adds, its role code, activations float32 [t, width], and whether the model wrote them itself.
+    The text that each adds, its role code, activations float32 [t, width], whether the model wrote them itself, and
+    whether tokens of the text were left out because it is too long.
     """
 
     texts: list[str]
     roles: list[int]
     activations: np.ndarray
     written: bool
+    truncated: bool = False
 
 
 class Reader(Protocol):
@@ -104,6 +106,7 @@ def text(
     generation_prompt: bool = False,
 ) -> Text:
     """A conversation's tokens with their texts, cut to `max_tokens` on the side `truncate`; MonitorError if empty."""
+    refuse_broken(messages)
     given = encode(messages, tokenizer, max_tokens, truncate, generation_prompt)
     if not given.token_ids:
         raise MonitorError("the text is empty: there is nothing to read")
@@ -111,6 +114,17 @@ def text(
     texts = added(whole.text, whole.offsets)
     read = tokens_read(len(texts), max_tokens, truncate)
     return Text(given.token_ids, [texts[i] for i in read], given.roles, given.truncated)
+
+
+def refuse_broken(messages: Sequence[Mapping[str, str]]) -> None:
+    """Stop with a sentence where a message holds half a character, which no tokenizer takes."""
+    for message in messages:
+        try:
+            message["content"].encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise MonitorError(
+                f"the text is not UTF-8: what stands at character {error.start + 1} is no character"
+            ) from None
 
 
 def added(whole: str, offsets: Sequence[tuple[int, int]]) -> list[str]:
@@ -132,7 +146,7 @@ def read_text(engine: Engine, place: Place, given: Text) -> Read:
     """Read a text, as a probe's training texts were read."""
     if engine.context is not None and len(given.token_ids) > engine.context:
         raise MonitorError(f"the text has {len(given.token_ids)} tokens, and the model reads {engine.context}")
-    return Read(given.texts, given.roles, engine.activations(given.token_ids, place), False)
+    return Read(given.texts, given.roles, engine.activations(given.token_ids, place), False, given.truncated)
 
 
 def converse(engine: Engine, place: Place, messages: Sequence[Mapping[str, str]], sampling: Sampling) -> Iterator[Read]:
@@ -153,7 +167,7 @@ def converse(engine: Engine, place: Place, messages: Sequence[Mapping[str, str]]
     for start in range(0, len(prompt.token_ids), AT_ONCE):
         piece = slice(start, start + AT_ONCE)
         activations, logits = reader.read(prompt.token_ids[piece])
-        yield Read(prompt.texts[piece], prompt.roles[piece], activations, False)
+        yield Read(prompt.texts[piece], prompt.roles[piece], activations, False, prompt.truncated)
     name = provenance.digest([dict(message) for message in messages])
     numbers = uniforms(sampling.seed, name, 0, sampling.max_new_tokens)
     words = Words(engine.tokenizer, prompt.token_ids)

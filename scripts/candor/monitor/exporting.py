@@ -8,13 +8,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import TypeAdapter
 
-from candor import models, tables
+from candor import models, provenance, tables
 from candor.activations.files import Activations
 from candor.config.captures import Capture
 from candor.config.models import Model
 from candor.config.monitor_app import Replay
 from candor.config.samplings import Sampling
 from candor.config.tasks import dataset_of
+from candor.data.parts import texts_of
 from candor.monitor.cases import Reading, Stored, cases, described
 from candor.monitor.watching import Watcher
 from candor.probes.features import read_part
@@ -64,7 +65,9 @@ def export(
 def _stored(name: str, files: Files, probe: SavedProbe, layer: int) -> Stored:
     dataset = dataset_of(name)
     [data] = [path for path in files.data if path.stem == dataset]
-    shards = [path for path in files.activations if Activations([path]).header.dataset == dataset]
+    # a dataset that only labels another one anew has its activations, answers and words
+    texts = texts_of(data, dataset).dataset
+    shards = [path for path in files.activations if Activations([path]).header.dataset == texts]
     part = read_part(name, data, shards)
     part.expect_layers([layer], "tokens")
     header = part.activations.header
@@ -74,17 +77,19 @@ def _stored(name: str, files: Files, probe: SavedProbe, layer: int) -> Stored:
     answers = {
         row["example_id"]: row
         for path in files.generations
-        if path.parent.name == dataset
+        if path.parent.name == texts
         for row in tables.read(path, GENERATION).to_pylist()
         if row["sample_index"] == 0
     }
     words: dict[str, list[dict[str, Any]]] = {}
     for path in files.verbalisations:
-        if path.parent.name == dataset:
+        if path.parent.name == texts:
+            # the prompt or the activation: words of the one say nothing that the prompt does not
+            reads = provenance.read(path)["reads"]
             for row in tables.read(path, VERBALISATION).to_pylist():
                 kept = {key: row[key] for key in ("token_index", "text", "status", "cosine", "fve")}
                 # results/verbalisations/{verbaliser}/{capture}/{dataset}/{shard}.parquet
-                words.setdefault(row["example_id"], []).append({"verbaliser": path.parts[-4], **kept})
+                words.setdefault(row["example_id"], []).append({"verbaliser": path.parts[-4], "reads": reads, **kept})
     return Stored(part, answers, words)
 
 

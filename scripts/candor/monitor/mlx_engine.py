@@ -7,9 +7,10 @@ was trained on the weights as they were; what the rounding does to its scores is
 
 import fcntl
 import shutil
+import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -145,13 +146,15 @@ def rounded(folder: Path, name: str, quantisation: Quantisation) -> Path:
             draft = target.with_name(f".{target.name}.part")
             shutil.rmtree(draft, ignore_errors=True)
             try:
-                convert(
-                    str(folder),
-                    mlx_path=str(draft),
-                    quantize=True,
-                    q_bits=quantisation.bits,
-                    q_group_size=quantisation.group_size,
-                )
+                # it tells the standard output what it does, which is for scores alone
+                with redirect_stdout(sys.stderr):
+                    convert(
+                        str(folder),
+                        mlx_path=str(draft),
+                        quantize=True,
+                        q_bits=quantisation.bits,
+                        q_group_size=quantisation.group_size,
+                    )
             except ValueError as error:
                 raise MonitorError(
                     f"{folder.name}: MLX cannot take it over ({error}); set engine: transformers"

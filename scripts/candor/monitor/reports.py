@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from candor.activations.places import places
+from candor.chat_text import ROLE_CODES
 from candor.config.samplings import Sampling
 from candor.errors import CandorError
 from candor.monitor.choosing import Fitting
-from candor.monitor.engine import converse, read_text, text
+from candor.monitor.engine import MonitorError, Read, converse, read_text, text
 from candor.monitor.transcripts import Transcript, watched
 
 
@@ -27,12 +28,42 @@ class Heard(NamedTuple):
 
 
 def read_chat(fitting: Fitting, messages: Sequence[Mapping[str, str]]) -> Heard:
-    """A finished chat, read as texts are that stand as they are."""
+    """A finished chat, read as texts are that stand as they are; the last turn is the answer, if it is the assistant's.
+
+    MonitorError where the probe reads nothing but answers and the chat has none.
+    """
+    if fitting.watcher.of_answers and not _is_answered(messages):
+        raise MonitorError(
+            "this probe reads what the model answers: let the model answer, or paste a chat that ends with a turn of "
+            "the assistant"
+        )
     capture, tokenizer = fitting.capture, fitting.engine.tokenizer
     given = text(messages, tokenizer, capture.max_tokens, capture.truncate, capture.generation_prompt)
     read = read_text(fitting.engine, fitting.place, given)
-    [transcript] = watched(fitting.watcher, [read])
+    pieces = parted(read) if fitting.sampling is not None and _is_answered(messages) else [read]
+    *_, transcript = watched(fitting.watcher, pieces)
     return Heard(transcript, transcript.scores, given.truncated, not np.isfinite(read.activations).all())
+
+
+def _is_answered(messages: Sequence[Mapping[str, str]]) -> bool:
+    return messages[-1]["role"] == "assistant" and bool(messages[-1]["content"].strip())
+
+
+def parted(read: Read) -> list[Read]:
+    """A chat that ends with a turn of the assistant, as if it had been answered just now: before, answer, after.
+
+    After the answer stands what ends the turn, which a model that answers does not read.
+    """
+    own = np.array(read.roles) == ROLE_CODES["assistant"]
+    end = len(own) - int(own[::-1].argmax())
+    others = np.flatnonzero(~own[:end])
+    start = int(others[-1]) + 1 if len(others) else 0
+    cuts = ((0, start, False), (start, end, True), (end, len(own), False))
+    return [
+        Read(read.texts[i:j], read.roles[i:j], read.activations[i:j], written, read.truncated)
+        for i, j, written in cuts
+        if i < j
+    ]
 
 
 def answer_chat(fitting: Fitting, messages: Sequence[Mapping[str, str]], sampling: Sampling) -> Heard:

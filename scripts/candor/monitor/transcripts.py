@@ -60,13 +60,14 @@ class Meaning(NamedTuple):
 
 
 class Transcript:
-    """The tokens of a text with their scores, in order."""
+    """The tokens of a text with their scores, in order; `truncated`: the text was too long, and some are left out."""
 
     def __init__(self, meaning: Meaning) -> None:
         self.meaning = meaning
         self.texts: list[str] = []
         self.roles: list[str] = []
         self.written: list[bool] = []
+        self.truncated = False
         self._token: list[np.ndarray] = []
         self._running: list[np.ndarray] = []
 
@@ -118,4 +119,5 @@ def watched(watcher: Watcher, reads: Iterable[Read]) -> Iterator[Transcript]:
         scores = watching.read(read.activations, read.roles, read.written)
         roles = [ROLES[code] for code in read.roles]
         transcript.add(read.texts, roles, [read.written] * len(roles), scores)
+        transcript.truncated |= read.truncated
         yield transcript

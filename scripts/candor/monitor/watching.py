@@ -111,6 +111,11 @@ class Watcher:
                 f"{' and '.join(source.hooks)} can be read."
             )
 
+    @property
+    def of_answers(self) -> bool:
+        """Whether it scores what the model answers, and nothing else."""
+        return self._written is True
+
     def begin(self) -> "Watching":
         """Watch a new text."""
         return Watching(self)

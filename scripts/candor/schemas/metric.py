@@ -5,6 +5,8 @@ import pyarrow as pa
 from candor.schemas.base import Column, TableSchema
 
 MEAN_DATASET = "mean"
+MACRO = "macro"
+"""Class of the mean over classes, of the one-vs-rest values of a task of three classes or more."""
 METRIC = TableSchema(
     "metric",
     {

@@ -22,6 +22,7 @@ from candor.config.models import Model
 from candor.config.samplings import Sampling
 from candor.config.verbalisers import READABLE
 from candor.config.verbalisers import ActivationVerbaliser as Config
+from candor.data.parts import texts_of
 from candor.partial import journalled, workplace
 from candor.progress import Progress
 from candor.schemas.status import SCORED
@@ -34,6 +35,8 @@ from candor.verbalisers.sidecar import NAME, Sidecar, read_sidecar
 PACKAGES = ("torch", "transformers", "safetensors", "PyYAML")
 AT_ONCE = 256
 """Texts that are reconstructed between two entries of the journal."""
+BLOCK = 4096
+"""Activations that are averaged at once: a few hundred MB in float64 at a width of 3584."""
 
 
 class Token(NamedTuple):
@@ -63,12 +66,8 @@ class _Pair(NamedTuple):
     sidecar: Sidecar
 
     def record(self) -> dict[str, Any]:
-        """What pins it: the files beside the weights too, of which the facts may know nothing."""
-        beside = [NAME, *([reconstruct.HEAD] if (self.folder / reconstruct.HEAD).exists() else [])]
-        return {
-            "revision": self.facts["revision"],
-            "files": {name: provenance.sha256(self.folder / name) for name in beside},
-        }
+        """What names it; its files, those beside the weights too, are pinned by its facts, an input of the table."""
+        return {"revision": self.facts["revision"]}
 
 
 def prepare(args: Namespace, config: Config, examples: Sequence[Mapping[str, Any]]) -> Prepared:
@@ -89,7 +88,7 @@ def prepare(args: Namespace, config: Config, examples: Sequence[Mapping[str, Any
     if config.reconstructor:
         reconstructor = _pair(entries[config.reconstructor], Path(args.reconstructor), "reconstructor")
         _same_pair(verbaliser, reconstructor)
-    activations = fitting(args.activations, config, verbaliser.sidecar, provenance.sha256(args.data))
+    activations = fitting(args.activations, config, verbaliser.sidecar, texts_of(args.data, args.data.stem).sha256)
     tokens = tokens_of(activations, config, {row["example_id"] for row in examples})
     vectors = activations.layer(config.layer)
     mean_mse = config.mean_mse
@@ -201,13 +200,11 @@ def _same_pair(verbaliser: _Pair, reconstructor: _Pair) -> None:
 def _mean_mse(activations: Activations, vectors: Tensor, config: Config) -> float:
     """The error of the mean direction of the capture's own activations, over all examples and shards."""
     there = (activations.index("positions") >= 0).nonzero()[:, 0]
-    rows = vectors[there].float()
-    rows = rows[rows.isfinite().all(-1) & (rows.abs().amax(-1) > 0)]
-    found = scores.mse_of_mean(rows.numpy()) if len(rows) else 0.0
+    found = scores.mse_of_mean(vectors[rows].float().numpy() for rows in there.split(BLOCK))
     if found <= 1e-6:
         raise VerbaliserError(
-            f"{activations.paths[0]}: its {len(rows)} activations of layer {config.layer} have no variance to be "
-            "explained; give `mean_mse` in the verbaliser's entry."
+            f"{activations.paths[0]}: its activations of layer {config.layer} have no variance to be explained; give "
+            "`mean_mse` in the verbaliser's entry."
         )
     return found
 

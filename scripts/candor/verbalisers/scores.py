@@ -4,6 +4,7 @@ The formulas are those of natural language autoencoders (natural_language_autoen
 Squared errors are sums over a vector of length 1, which is the same as means over one of length sqrt(width).
 """
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -38,13 +39,19 @@ def mse_of(cosine: float) -> float:
     return 2 * (1 - cosine)
 
 
-def mse_of_mean(vectors: np.ndarray) -> float:
-    """Mean squared error of predicting the mean of the directions of [n, width]: 1 - |mean|^2.
+def mse_of_mean(blocks: Iterable[np.ndarray]) -> float:
+    """Mean squared error of predicting the mean of the directions of vectors, in blocks [n, width]: 1 - |mean|^2.
 
-    It is their variance; 0.7335 for Qwen2.5-7B at layer 20, on the training data of the released verbaliser.
+    It is their variance; 0.7335 for Qwen2.5-7B at layer 20, on the training data of the released verbaliser. Vectors of
+    zeros and those that are not finite have no direction and do not count; of none it is 0.
     """
-    mean = directions(vectors).mean(axis=0)
-    return float(max(1 - mean @ mean, 0))
+    total, n = np.zeros(1), 0
+    for block in blocks:
+        pointing = block[np.isfinite(block).all(axis=-1) & block.any(axis=-1)]
+        total = total + directions(pointing).sum(axis=0)
+        n += len(pointing)
+    mean = total / max(n, 1)
+    return max(1 - float(mean @ mean), 0.0) if n else 0.0
 
 
 def explained(mse: float, mean_mse: float) -> float:

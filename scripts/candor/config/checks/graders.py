@@ -30,12 +30,16 @@ def unfit_graders(study: "Study") -> Iterator[str]:
 
 
 def asked_for(study: "Study", verbalised: Verbalised) -> list[str]:
-    """The subjects that run for verbalisations: the one that is captured, and one that a local client asks."""
+    """The subjects that run for verbalisations: the one that is captured, and one that a local client asks.
+
+    Nothing of the capture is read where a chat verbaliser sees the prompt alone.
+    """
     verbaliser, subject = study.verbalisers[verbalised.verbaliser], study.captures[verbalised.capture].subject
     if isinstance(verbaliser, ActivationVerbaliser):
         return [subject]
+    own = [subject] if verbaliser.response else []
     asked = getattr(study.clients[verbaliser.client], "subject", None)
-    return [subject] if asked is None else [subject, asked]
+    return own if asked is None else [*own, asked]
 
 
 def _gradings(study: "Study") -> Iterator[tuple[str, list[str], Verbalised]]:

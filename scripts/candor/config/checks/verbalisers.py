@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def unfit_verbalisers(study: "Study") -> Iterator[str]:
-    """Sentences about verbalisers whose parts do not fit each other."""
+    """Sentences about verbalisers whose parts do not fit each other, or that cannot read what the monitor shows."""
     for id, verbaliser in study.verbalisers.items():
         if isinstance(verbaliser, ChatVerbaliser):
             try:
@@ -22,6 +22,11 @@ def unfit_verbalisers(study: "Study") -> Iterator[str]:
                 yield f"verbalisers.{id}.template: {error}"
         else:
             yield from _unfit_models(study, id, verbaliser)
+    for id, watched in study.monitor.probes.items():
+        if watched.verbaliser is not None:
+            capture = study.tasks[watched.task].capture
+            for end in unfit_capture(study, watched.verbaliser, capture):
+                yield f"monitor.probes.{id}.verbaliser names {watched.verbaliser!r} on {capture!r}, but it {end}."
 
 
 def unfit_capture(study: "Study", id: str, capture_id: str) -> Iterator[str]:

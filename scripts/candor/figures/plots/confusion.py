@@ -14,7 +14,7 @@ from candor.figures.inputs import Drawn, FigureInput, Mark, Row
 from candor.figures.measured import Measured
 
 ACROSS = 4  # panels beside each other
-MOST = 12  # panels above which only the selected probe and the text baseline are drawn
+MOST = 12  # panels above which only the selected probe and the baselines are drawn
 SIDE = 0.36  # inches of a square's height
 AROUND = 0.98  # inches of a panel's heading and column names
 NAMES = 0.78  # inches of the classes' names
@@ -36,7 +36,7 @@ def draw(data: FigureInput, figure: Figure) -> Drawn:
     assert data.scores is not None  # the script has checked READS
     found = Measured(data.metrics or [], data.the_task())
     classes, parts = found.task.classes, found.task.evaluation
-    first = [found.headline, *found.baselines[:1]]
+    first = [found.headline, *found.baselines]
     others = [probe for probe in found.probes if probe != found.headline]
     left_out = others if len(parts) * len([*first, *others]) > MOST else []
     shown = first if left_out else [*first, *others]
@@ -122,7 +122,7 @@ def _words(share: Row) -> str:
 
 def _notes(data: FigureInput, found: Measured, left_out: Sequence[str], panels: Sequence[Sequence[Panel]]) -> list[str]:
     seeds = marks.span(
-        panel.decided.accuracy["n_seeds"] for line in panels for panel in line if panel.decided.accuracy["n_seeds"]
+        panel.decided.accuracy["n_runs"] for line in panels for panel in line if panel.decided.accuracy["n_runs"]
     )
     classes = found.task.classes
     rule = (
@@ -133,7 +133,8 @@ def _notes(data: FigureInput, found: Measured, left_out: Sequence[str], panels: 
     about = (
         f"In a square: share of the true class's examples, and their number; means over seeds ({seeds}). Predicted: "
         f"{rule}. L: layer; it and the selected probe are chosen on training data alone. Guessing one class "
-        f"throughout would be right for the share that it has among the examples."
+        "throughout would be right for its share of the examples. A text baseline reads the text, one of "
+        "responses what the subject answered."
     )
     absent = any(share["value"] is None for line in panels for panel in line for share in panel.decided.shares.values())
     return [

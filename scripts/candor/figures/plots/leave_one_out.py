@@ -8,12 +8,15 @@ from matplotlib.axes import Axes
 from candor.config.figures import Figure
 from candor.figures import marks, style
 from candor.figures.inputs import Drawn, FigureError, FigureInput, Mark, Row
-from candor.metrics.measuring import MACRO
+from candor.schemas.metric import MACRO
 
 SELECTED = "selected"
-LINE = 0.37  # inches of a held-out value
+LINE = 0.37  # inches of a held-out value, of two marks
+MORE = 0.12  # inches of each further mark
 AROUND = 0.75  # inches of titles and axes
-APART = 0.18  # lines between the marks of one value
+ROOM = 0.72  # share of a line that its marks are spread over
+LOOKS = [style.TEXT, style.TEXT._replace(marker="^", filled=False)]
+"""Of text baselines: on the text, and on the responses."""
 NAME_WIDTH = 1.5  # inches
 PANELS = {"auroc": "AUROC", "accuracy": "accuracy"}
 
@@ -24,8 +27,9 @@ class Found(NamedTuple):
     rows: dict[tuple[str, str | None, str, str | None], Row]
     values: list[str | None]
     probe: str
-    text: str
+    texts: list[str]
     others: list[str]
+    candidates: list[str]
     attribute: str
     classes: int
 
@@ -39,11 +43,14 @@ class Found(NamedTuple):
 def draw(data: FigureInput, figure: Figure) -> Drawn:
     """A line per held-out value and one for all; AUROC, accuracy, and the AUROC of the probe less that of the text."""
     found = _found(data.cells.rows if data.cells else [])
-    keys = [marks.key(style.HEADLINE, "probe chosen without the value"), marks.key(style.TEXT, f"text ({found.text})")]
+    keys = [marks.key(style.HEADLINE, "probe chosen without the value")]
+    keys += [marks.key(look, f"text ({name})") for name, look in zip(found.texts, LOOKS, strict=False)]
     keys += [marks.key(style.PROBE._replace(line=""), "each probe")] if found.others else []
-    body = LINE * (len(found.values) + 0.5) + AROUND
+    body = (LINE + MORE * (len(found.texts) - 1)) * (len(found.values) + 0.5) + AROUND
     picture = style.page(style.FULL, body, figure.title, _notes(data, found), keys)
     panels = list(picture.subplots(1, 3, sharey=True))
+    compared = [found.probe, *found.texts]
+    shifts = _shifts(len(compared))
     drawn: list[Mark] = []
     for axes, (metric, word) in zip(panels, PANELS.items(), strict=False):
         shown = []
@@ -51,9 +58,9 @@ def draw(data: FigureInput, figure: Figure) -> Drawn:
             for monitor in found.others:
                 row = found.row(monitor, value, metric)
                 if row["value"] is not None:
-                    marks.point(axes, row["value"], at, style.PROBE, size=3, behind=True)
+                    marks.point(axes, row["value"], at + shifts[0], style.PROBE, size=3, behind=True)
                 drawn.append(_mark(metric, row, monitor, value))
-            for monitor, look, shift in ((found.probe, style.HEADLINE, -APART), (found.text, style.TEXT, APART)):
+            for monitor, look, shift in zip(compared, [style.HEADLINE, *LOOKS], shifts, strict=False):
                 row = found.row(monitor, value, metric)
                 marks.dot(axes, row, at + shift, look)
                 marks.beside(axes, at + shift, marks.number(row["value"]), look.colour, bold=value is None)
@@ -64,6 +71,12 @@ def draw(data: FigureInput, figure: Figure) -> Drawn:
     drawn += _differences(panels[2], found)
     _furnish(panels, found)
     return Drawn(picture, drawn)
+
+
+def _shifts(marks_of_a_line: int) -> list[float]:
+    """Where the marks of one value stand, in lines from its middle."""
+    step = ROOM / marks_of_a_line
+    return [step * (at - (marks_of_a_line - 1) / 2) for at in range(marks_of_a_line)]
 
 
 def _found(rows: Sequence[Row]) -> Found:
@@ -78,24 +91,26 @@ def _found(rows: Sequence[Row]) -> Found:
             "the cell table has no held-out values with a text baseline; is it of an experiment that leaves one out?"
         )
     monitors = list(dict.fromkeys(row["monitor"] for row in of))
-    probes = [monitor for monitor in monitors if monitor != texts[0]]
+    probes = [monitor for monitor in monitors if monitor not in texts]
     probe = SELECTED if SELECTED in probes else probes[0]
     others = [monitor for monitor in probes if monitor != probe] if len(probes) > 2 else []
     by_key = {(row["monitor"], row["target"], row["metric"], row["versus"]): row for row in of}
     classes = len({row["class"] for row in rows if row["metric"] == "auroc"} - {MACRO}) if macro else 2
-    return Found(by_key, [None, *values], probe, texts[0], others, of[0]["source"], classes)
+    candidates = [monitor for monitor in probes if monitor != SELECTED]
+    return Found(by_key, [None, *values], probe, texts, others, candidates, of[0]["source"], classes)
 
 
 def _differences(axes: Axes, found: Found) -> list[Mark]:
     shown, drawn = [], []
     for at, value in enumerate(found.values):
-        row = found.row(found.probe, value, "auroc", found.text)
-        marks.dot(axes, row, at, style.HEADLINE)
-        marks.beside(axes, at, marks.signed(row["value"]), bold=value is None)
-        drawn.append(_mark("difference", row, found.probe, value))
-        shown.append(row)
+        for text, look, shift in zip(found.texts, LOOKS, _shifts(len(found.texts)), strict=False):
+            row = found.row(found.probe, value, "auroc", text)
+            marks.dot(axes, row, at + shift, look)
+            marks.beside(axes, at + shift, marks.signed(row["value"]), bold=value is None)
+            drawn.append(_mark("difference", row, found.probe, value))
+            shown.append(row)
     marks.value_axis(axes, shown, 0.0)
-    axes.set_xlabel(f"AUROC, probe less {found.text}")
+    axes.set_xlabel("AUROC, probe less text")
     return drawn
 
 
@@ -133,10 +148,19 @@ def _notes(data: FigureInput, found: Found) -> list[str]:
     listed = ", ".join(f"{name} {times}\N{MULTIPLICATION SIGN}" for name, times in chosen.items())
     return [
         f"Held out: one {found.attribute} at a time; weights, layers and the choice of the probe come from the others "
-        f"alone{f' (chosen: {listed})' if listed else ''}. all: mean over held-out values, each with its own fit."
+        f"alone. Candidates: {', '.join(found.candidates)}{f'; chosen: {listed}' if listed else ''}. all: mean over "
+        f"held-out values, each with its own fit; its interval is for a {found.attribute} never met: Student's t over "
+        f"the {len(found.values) - 1} values' own results."
         f"{' AUROC: mean over classes, each against the rest.' if found.classes > 2 else ''} "
-        f"Dotted: chance (of {found.classes} classes of one size). Per line "
+        f"{_what_is_read(found)} Dotted: chance (of {found.classes} classes of one size). Per line "
         f"{marks.span(row['n_skipped'] for row in of_probe if row['n'])} skipped.",
-        *marks.perfect_notes(row for row in found.rows.values() if row["monitor"] in (found.probe, found.text)),
-        *marks.provenance_notes(data, "bootstrap over groups and seeds"),
+        *marks.perfect_notes(row for row in found.rows.values() if row["monitor"] in (found.probe, *found.texts)),
+        *marks.provenance_notes(data, "of a value: bootstrap over groups and seeds"),
     ]
+
+
+def _what_is_read(found: Found) -> str:
+    """A probe of responses has met the prompt too, so that neither text baseline alone is like it."""
+    if len(found.texts) == 1:
+        return f"{found.texts[0]} reads the text."
+    return f"{found.texts[0]} reads the text that was answered, the other one the response."

@@ -1,5 +1,6 @@
 """What becomes of a probe's scores when the subject's weights are rounded: scores, correlation, decisions, controls."""
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -8,7 +9,7 @@ from matplotlib.axes import Axes
 from candor.config.figures import Figure
 from candor.figures import marks, style
 from candor.figures.inputs import Drawn, FigureError, FigureInput, Mark, Row
-from candor.metrics.measuring import MACRO
+from candor.schemas.metric import MACRO
 
 WORDS = {
     "full": "weights as they are",
@@ -21,6 +22,8 @@ ALL = "class with the highest score"
 SCATTER = 1.95  # inches of height
 LINE = 0.16  # inches of a line of values
 AROUND = 0.85  # inches of titles, axes and headings
+FLAGGED = re.compile(r"(\S+) flagged before, ([^\s;]+) after")
+"""What a row of changed decisions says of the texts above the threshold, as experiments/quantisation.py writes it."""
 FEW = 0.9
 """Left end of the axis of correlations, unless one is lower."""
 
@@ -60,8 +63,7 @@ def _is_drift(row: Row) -> bool:
 
 
 def _is_worth(row: Row, source: str) -> bool:
-    main = row["metric"] == "accuracy" or (row["metric"] == "auroc" and row["class"] == MACRO)
-    return row["source"] == source and row["versus"] is None and (main or row["metric"] == "auroc")
+    return row["source"] == source and row["versus"] is None and row["metric"] in ("accuracy", "auroc")
 
 
 def _points(rows: Sequence[Row], source: str) -> dict[str, list[tuple[Row, Row]]]:
@@ -135,8 +137,7 @@ def _drift(
             if row is None:
                 continue
             marks.dot(axes, row, place, look, size=3.8)
-            beside = marks.number(row["value"], 3) if metric == "correlation" else _percent(row["value"])
-            marks.beside(axes, place, beside)
+            marks.beside(axes, place, marks.number(row["value"], 3) if metric == "correlation" else _changed(row))
             shown[metric].append(row)
             drawn.append(_mark(metric, row, source=source, **{"class": name}))
     correlation, changed = panels[:2]
@@ -193,8 +194,13 @@ def _worth(axes: Axes, rows: Sequence[Row], sources: Sequence[str]) -> list[Mark
     return drawn
 
 
-def _percent(value: float | None) -> str:
-    return "n/a" if value is None else f"{marks.number(100 * value, 1)} %"
+def _changed(row: Row) -> str:
+    """The share of decisions that change, and of how many texts above the threshold: few can hardly change much."""
+    if row["value"] is None:
+        return "n/a"
+    share = f"{marks.number(100 * row['value'], 1)} %"
+    flagged = FLAGGED.match(row["remark"] or "")
+    return f"{share} ({flagged[1]} \N{RIGHTWARDS ARROW} {flagged[2]})" if flagged else share
 
 
 def _mark(kind: str, row: Row, **names: str | float | None) -> Mark:
@@ -213,18 +219,31 @@ def _controls(rows: Sequence[Row]) -> list[str]:
     """What the controls are for, of those that the table has."""
     found = {row["source"] for row in rows}
     moved = (
-        "Grid moved, by a random part of a step: a model that was dequantised, as its name then says, lies on a grid "
-        "of its own already, and moves less when it is rounded again. "
+        "Grid moved, by up to half a step: a model that was dequantised, as its name then says, lies on a grid of its "
+        "own already, and may move less when it is rounded again. "
     )
     random = "Random weights: against their own rounding. "
     return [words for source, words in (("rerounded", moved), ("random_rounded", random)) if source in found]
+
+
+def _undecided(rows: Sequence[Row]) -> str:
+    """Why some lines have no decisions, of the reasons that the table has."""
+    drift = [row for row in rows if _is_drift(row) and row["class"] is not None]
+    decided = {(row["source"], row["class"]) for row in drift if row["metric"] == "changed"}
+    without = [row for row in drift if (row["source"], row["class"]) not in decided]
+    calm = dict.fromkeys(row["class"] for row in without if row["source"] != "random_rounded")
+    said = [f"{name} (the class of the control set, on which thresholds are set)" for name in calm]
+    if any(row["source"] == "random_rounded" for row in without):
+        said.append("random weights (their scores are of another scale than thresholds)")
+    return f" No decisions at a threshold: {'; '.join(said)}." if said else ""
 
 
 def _notes(data: FigureInput, rows: Sequence[Row], single: bool) -> list[str]:
     one = next(row for row in rows if _is_drift(row))
     several = any(row["class"] is None for row in rows if _is_drift(row))
     counted = ", ".join(marks.counts([row for row in rows if _is_drift(row)]))
-    checks = [row for row in rows if row["metric"] == "probability"]
+    checks = [row for row in rows if row["metric"] == "probability" and row["value"] is not None]
+    unchecked = [row["remark"] for row in rows if row["metric"] == "probability" and row["value"] is None]
     spots: dict[str, dict[str, Row]] = {row["target"]: {} for row in checks}
     for row in checks:
         spots[row["target"]][row["source"]] = row
@@ -238,9 +257,12 @@ def _notes(data: FigureInput, rows: Sequence[Row], single: bool) -> list[str]:
     return [
         f"Probe: {one['monitor']} L{one['layer']} (L: layer) on {one['dataset']}; {counted}. Rounded: "
         f"{_rounding(data)}. {''.join(_controls(rows))}Decisions: at the threshold that the probe ships for the class "
-        f"against the rest{f'; {ALL}: without a threshold' if several else ''}."
+        "against the rest, in brackets the texts above it, before \N{RIGHTWARDS ARROW} after"
+        f"{f'; {ALL}: without a threshold' if several else ''}."
+        f"{_undecided(rows)}"
         + (" Scores: log-odds (or margins), a marker per text and class; dotted: equal." if single else ""),
         *([f"Probability of the true class, before and after: {'; '.join(said)}."] if said else []),
+        *(f"{str(remark).capitalize()}." for remark in unchecked),
         *([f"n/a: {'; '.join(list(reasons)[:3])}."] if reasons else []),
         *marks.perfect_notes(row for row in rows if any(_is_worth(row, source) for source in WORDS)),
         *marks.provenance_notes(data, "bootstrap over groups and seeds; correlations on Fisher's scale"),

@@ -5,14 +5,17 @@ from typing import NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
+from matplotlib.colors import LinearSegmentedColormap, Normalize
+from matplotlib.patches import Rectangle
 
 from candor.config.figures import Figure
 from candor.figures import marks, squares, style
 from candor.figures.inputs import Drawn, FigureError, FigureInput, Mark, Row
 from candor.schemas.metric import MEAN_DATASET
 
-SCALE = Normalize(0.5, 1.0)
+SCALE = Normalize(0.0, 1.0)
+COLOURS = LinearSegmentedColormap.from_list("below and above chance", ["#E69F00", "white", "#56B4E9"])
+"""Chance is white, and black words are legible on all of it."""
 SIDE = 0.36  # inches of a square's height
 AROUND = 0.95  # inches of titles and column names
 NAMES = 1.75  # inches of the rows' names
@@ -48,12 +51,12 @@ def draw(data: FigureInput, figure: Figure) -> Drawn:
     for number, (axes, matrix) in enumerate(zip(panels, matrices, strict=True)):
         drawn += _panel(axes, matrix, sources, places, square, first=number == 0)
     bar = picture.colorbar(
-        ScalarMappable(SCALE, squares.COLOURS),
+        ScalarMappable(SCALE, COLOURS),
         ax=panels,
         shrink=min(1.0, 1.4 / body),
         aspect=14,
         pad=0.02,
-        extend="min",
+        ticks=[0, 0.5, 1],
         label="AUROC",
     )
     bar.outline.set_linewidth(0.5)
@@ -92,15 +95,20 @@ def _panel(
     for y, (target, dataset) in enumerate(places):
         for x, source in enumerate(sources):
             row = matrix.rows.get((source, target, dataset))
-            level = None if row is None or row["value"] is None else float(SCALE(row["value"]))
             own = source == target
-            filled[y, x] = squares.Square(level, _words(row), bold=own, framed=own)
+            filled[y, x] = squares.Square(None, _words(row), bold=own, framed=own)
             if row is not None:
                 drawn.append(_mark(row, own))
     names = [_name(target, dataset, matrix, sources) for target, dataset in places]
     monitors = {source: _monitors(matrix, source) for source in sources}
     columns = ["\n".join((source, *monitors[source])) for source in sources]
     squares.fill(axes, filled, names, columns, square)
+    for y, (target, dataset) in enumerate(places):
+        for x, source in enumerate(sources):
+            row = matrix.rows.get((source, target, dataset))
+            if row is not None and row["value"] is not None:
+                colour = COLOURS(SCALE(row["value"]))
+                axes.add_patch(Rectangle((x, y), 1, 1, facecolor=colour, edgecolor=style.PALE, linewidth=0.6))
     for y in range(1, len(places)):
         if places[y][0] != places[y - 1][0]:
             axes.axhline(y, color="black", linewidth=0.8, zorder=2)
@@ -140,7 +148,9 @@ def _mark(row: Row, own: bool) -> Mark:
 
 
 def _notes(data: FigureInput, rows: Sequence[Row], matrices: Sequence[Matrix]) -> list[str]:
-    positive = dict.fromkeys(f"{row['source']}: {row['class']}" for row in rows if row["class"])
+    positive = dict.fromkeys(
+        f"{row['source']} \N{RIGHTWARDS ARROW} {row['target']}: {row['class']}" for row in rows if row["class"]
+    )
     reasons = dict.fromkeys(row["remark"] for row in rows if row["value"] is None and row["remark"])
     skipped = marks.span(row["n_skipped"] for row in rows if row["n"])
     text = " Text baseline: the source task's first one, on the same examples." if len(matrices) > 1 else ""
@@ -148,8 +158,40 @@ def _notes(data: FigureInput, rows: Sequence[Row], matrices: Sequence[Matrix]) -
     return [
         "In a cell: AUROC and its interval. Framed, bold: measured on the sets of the task that was learnt; all other "
         f"cells: no label of the target task was seen. Probe: the one that the source task selected, at its layer (L)."
-        f"{text} Classes that count as positive: {'; '.join(positive)}. g: groups; {skipped} skipped.",
+        f"{text} Classes that count as positive: {'; '.join(positive)}. g: groups; {skipped} skipped."
+        f"{_stored(data, rows)}",
         *(["= 1: exactly 1 (perfect separation)."] if any(marks.is_perfect(row) for row in rows) else []),
         *([f"n/a: {listed}{'; …' if len(reasons) > 3 else ''}."] if reasons else []),
         *marks.provenance_notes(data, "bootstrap over groups and seeds"),
     ]
+
+
+def _stored(data: FigureInput, rows: Sequence[Row]) -> str:
+    """What the captures of the tasks store, which differs as what is learnt from and measured on does."""
+    spec = data.cells.facts.get("spec", {}) if data.cells else {}
+    if "captures" not in spec:
+        return ""
+    captures = {id: spec["tasks"][id]["capture"] for id in dict.fromkeys(row["source"] for row in rows)}
+    # an entry that is alone stands there without its id
+    entries = (
+        spec["captures"] if len(set(captures.values())) > 1 else dict.fromkeys(captures.values(), spec["captures"])
+    )
+    words = {id: _places_of(entries[capture]) for id, capture in captures.items()}
+    return f" Stored of an example: {'; '.join(f'{id}, {said}' for id, said in words.items())}."
+
+
+def _places_of(capture: Row) -> str:
+    """The tokens that a capture stores, in words."""
+    whole = capture["of"] or "text"
+    if capture["store"] == "tokens":
+        return f"every token of the {whole}"
+    if capture["store"] == "mean":
+        return "the mean over the tokens of the text"
+    if capture["store"] == "spans":
+        return f"the mean over each of {', '.join(capture['spans'])}"
+    return {
+        "even": f"{capture['k']} even positions of the {whole}",
+        "all": f"every token of the {whole}",
+        "last_prompt": "the prompt's last token",
+        "ends": "the first and last token of the response",
+    }.get(str(capture["positions"]), f"positions {', '.join(map(str, capture['positions']))}")
