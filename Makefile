@@ -9,7 +9,7 @@ export PATH := $(abspath $(BIN)):$(PATH)
 CORES ?= $(shell $(PYTHON) -c 'import os; print(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())')
 # progress on the terminal: jobs done of all, and each running job's own lines; everything else is in results/logs/
 SNAKEMAKE = $(BIN)/snakemake --quiet rules reason host --cores $(CORES)
-.PHONY: help figures quick check test test-fast test-full test-cluster format install lock schema cost audit trace report monitor clean
+.PHONY: help figures quick check test test-fast test-full test-cluster format install lock schema cost audit trace report monitor publish clean
 
 help:
 	@echo "make figures            install, then make every figure of results/figures/all"
@@ -22,6 +22,7 @@ help:
 	@echo "make audit              which results are stale, altered or missing, and why"
 	@echo "make trace FIGURE=roc   what a figure rests on, down to its sources"
 	@echo "make monitor            what a probe says of a chat, live, and of held-out cases, in the browser"
+	@echo "make publish            send chosen results to hub repositories, with cards; DRY_RUN=1 lists them"
 	@echo "make report             results/report.zip, a browsable report of the figures"
 	@echo "make format             format all code"
 
@@ -106,6 +107,10 @@ report: install
 monitor: install
 	$(SNAKEMAKE) results/monitor/all
 	$(BIN)/python scripts/monitor.py --app
+
+# what the config's section publishing names; HF_TOKEN in the environment
+publish: install
+	$(BIN)/python scripts/publish.py $(ID) $(if $(DRY_RUN),--dry-run) $(if $(CONFIG),--configfile $(CONFIG))
 
 clean:
 	rm -rf results .snakemake

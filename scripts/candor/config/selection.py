@@ -3,6 +3,7 @@
 from pydantic import Field, PositiveInt
 
 from candor.config.base import Id, Section
+from candor.config.model_resources import ModelResources
 
 
 class Estimates(Section):
@@ -24,5 +25,8 @@ class Run(Section):
     quick: list[Id] = Field([], description="Ids of the figures of results/figures/quick, a first look in minutes.")
     shards: dict[Id, PositiveInt] = Field(
         {}, description="Jobs that a dataset's model work is spread over, by dataset; 1 where absent."
+    )
+    resources: dict[Id, ModelResources] = Field(
+        {}, description="What a model's jobs ask of their machine, by model, where the estimate does not fit."
     )
     estimates: Estimates = Field(Estimates(), description="What `make cost` takes GPU-hours from.")

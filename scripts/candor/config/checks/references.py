@@ -131,3 +131,5 @@ def _references(study: "Study") -> Iterator[tuple[str, str, str]]:
             yield f"run.{key}", "figures", figure_id
     for dataset_id in study.run.shards:
         yield "run.shards", "datasets", dataset_id
+    for model_id in study.run.resources:
+        yield "run.resources", "models", model_id
