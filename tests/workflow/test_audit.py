@@ -66,10 +66,9 @@ class TestAudit:
         assert said.status == 1
         assert said.of(LOGISTIC) == ["stale probes.c was 0.01, is 0.02"]
         assert said.files() == {
-            LOGISTIC,
-            "results/scores/stakes/train/logistic.parquet",
-            "results/experiments/sweep.parquet",
-            "results/experiments/transfer.parquet",
+            *(LOGISTIC.replace("stakes", task) for task in ("stakes", "states")),
+            *(f"results/scores/{task}/train/logistic.parquet" for task in ("stakes", "states")),
+            *(f"results/experiments/{id}.parquet" for id in ("sweep", "transfer", "apart", "along", "plane")),
         }
 
     def test_a_code_edit_is_stale_with_old_and_new_digest(self, project: Project) -> None:
@@ -79,7 +78,7 @@ class TestAudit:
         (reason,) = said.of(METRICS)
         old = provenance.read(project.folder / METRICS)["code"]
         assert reason.startswith(f"stale the code of measure.py has changed ({old} -> ")
-        assert said.files() == {METRICS, METRICS.replace("stakes", "watch")}
+        assert said.files() == {METRICS.replace("stakes", task) for task in ("stakes", "watch", "states")}
 
     def test_a_comment_is_not_stale(self, project: Project) -> None:
         project.replace("scripts/measure.py", "import ", "# a comment\nimport ")
