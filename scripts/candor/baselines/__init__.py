@@ -1,1 +1,1 @@
-"""Monitors that do not read activations: one module per kind (STUDIES.md, B4)."""
+"""Monitors that do not read activations: one module per kind (docs/high_stakes.md)."""

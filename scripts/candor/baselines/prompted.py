@@ -1,7 +1,8 @@
-"""A model that is asked: the likelihood of two replies to a prompt that holds the text, as a monitor (STUDIES.md, B4).
+"""A model that is asked: the likelihood of two replies to a prompt that holds the text, as a monitor.
 
 Score = log-likelihood of the positive class's reply less that of the negative one's, sums over the replies' tokens;
-probability = softmax of the two. Of several prompts the one is used whose AUROC on training examples is the highest.
+probability = softmax of the two (docs/high_stakes.md). Of several prompts the one is used whose AUROC on training
+examples is the highest.
 """
 
 from argparse import Namespace

@@ -1,4 +1,4 @@
-"""TF-IDF features of word n-grams and a linear support vector classifier, one against the rest (STUDIES.md, B4).
+"""TF-IDF features of word n-grams and a linear support vector classifier, one against the rest (docs/high_stakes.md).
 
 Arrays of the file: `idf` float64 [n-grams], `coef` float64 [c, n-grams], `intercept` float64 [c]. Score = normalised
 TF-IDF vector @ coef + intercept, a margin.

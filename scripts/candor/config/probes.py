@@ -1,4 +1,4 @@
-"""The section `probes`: families of probes and how they are trained (STUDIES.md, B3)."""
+"""The section `probes`: families of probes and how they are trained (docs/high_stakes.md)."""
 
 from typing import Annotated, Literal
 

@@ -1,4 +1,4 @@
-"""What a language model is asked for when it writes stakes data, and how its replies are read (STUDIES.md, B1).
+"""What a language model is asked for when it writes stakes data, and how its replies are read (docs/high_stakes.md).
 
 A reply holds two texts, one with high stakes and one with low, in one of three forms: a JSON object, tags, or two
 lines. Anything else is no reply: a text is never guessed.

@@ -1,4 +1,4 @@
-"""A cheap monitor reads everything and routes a share of it to an expensive one (STUDIES.md, B5; Fig. 6 and 13).
+"""A cheap monitor reads everything and routes a share of it to an expensive one (docs/high_stakes.md; Fig. 6 and 13).
 
 Routed are, within an evaluation set, the round(share x n) examples whose rank by the cheap score is nearest to the
 median rank (`median`), or highest (`top`), or lowest (`bottom`); equal scores are ranked by chance. What is routed does

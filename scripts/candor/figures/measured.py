@@ -8,7 +8,7 @@ from candor.figures.inputs import FigureError, Row
 from candor.schemas.metric import MEAN_DATASET
 
 FEW_NEGATIVES = 300
-"""Below this many negatives a false positive rate of 1 % is a count of 0, 1 or 2 (STUDIES.md, B: faults)."""
+"""Below this many negatives a false positive rate of 1 % is a count of 0, 1 or 2 (docs/high_stakes.md)."""
 
 KINDS = {
     "selected probe": style.HEADLINE,

@@ -1,1 +1,1 @@
-"""Probes: families, batched training, files and scores (STUDIES.md, B3)."""
+"""Probes: families, batched training, files and scores (docs/high_stakes.md)."""

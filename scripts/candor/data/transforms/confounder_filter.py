@@ -1,5 +1,5 @@
 """Examples less those that words alone give away: a bag-of-words model, trained on other groups, is most confident of
-their label, and right (STUDIES.md, B1)."""
+their label, and right (docs/high_stakes.md)."""
 
 from collections.abc import Iterable, Sequence
 

@@ -1,4 +1,4 @@
-"""Pairs whose two sides a judge labelled differently, neither of them as ambiguous (STUDIES.md, B1)."""
+"""Pairs whose two sides a judge labelled differently, neither of them as ambiguous (docs/high_stakes.md)."""
 
 from collections.abc import Iterable
 

@@ -1,5 +1,5 @@
-"""Prompts that show a language model some pairs that another wrote, and ask for one more (STUDIES.md, B1: deployment
-sets)."""
+"""Prompts that show a language model some pairs that another wrote, and ask for one more, as the
+deployment sets were made (docs/high_stakes.md)."""
 
 import random
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""Pairs of prompts, one with high stakes and one with low, that a language model wrote (STUDIES.md, B1).
+"""Pairs of prompts, one with high stakes and one with low, that a language model wrote (docs/high_stakes.md).
 
 Which side is meant to be which stands in the attribute `intended`; what it is, a judge has to say.
 """

@@ -1,5 +1,5 @@
 """Rows of Anthropic's HH-RLHF: `chosen` and `rejected`, each a transcript of turns that begin with Human: or
-Assistant: after a blank line (STUDIES.md, B1)."""
+Assistant: after a blank line (docs/high_stakes.md)."""
 
 import re
 from collections.abc import Iterable

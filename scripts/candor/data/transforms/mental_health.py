@@ -1,4 +1,4 @@
-"""Rows of the mental health statements: `statement`, what someone wrote, and `status` (STUDIES.md, B1)."""
+"""Rows of the mental health statements: `statement`, what someone wrote, and `status` (docs/high_stakes.md)."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""Rows of MT Samples: medical transcriptions with a specialty, a sample name and a description (STUDIES.md, B1)."""
+"""Rows of MT Samples: medical transcriptions with specialty, sample name and description (docs/high_stakes.md)."""
 
 import hashlib
 from collections.abc import Iterable

@@ -1,5 +1,5 @@
 """Rows of MTS-Dialog: `dialogue`, lines that begin with a speaker's name, and `section_text`, the doctor's note on it
-(STUDIES.md, B1)."""
+(docs/high_stakes.md)."""
 
 import re
 from collections import Counter

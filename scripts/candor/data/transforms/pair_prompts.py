@@ -1,5 +1,5 @@
 """Prompts that ask a language model for two prompts, one from each of the two situations that it, or another, wrote
-for `situations` (STUDIES.md, B1)."""
+for `situations` (docs/high_stakes.md)."""
 
 from collections.abc import Iterable
 

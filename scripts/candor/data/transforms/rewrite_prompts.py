@@ -1,5 +1,5 @@
 """Prompts that ask a language model to write the first sentence of a system prompt anew; its answers are put in by
-the transform `rewritten` (STUDIES.md, B1: ToolACE)."""
+the transform `rewritten` (docs/high_stakes.md)."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace

@@ -1,5 +1,5 @@
 """Rows that name what data can be about, combined: topic x role of the user x impact factor, each combination a prompt
-that asks a language model for two situations, or at once for two prompts (STUDIES.md, B1)."""
+that asks a language model for two situations, or at once for two prompts (docs/high_stakes.md)."""
 
 from collections.abc import Iterable
 from itertools import product

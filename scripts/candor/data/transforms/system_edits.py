@@ -1,4 +1,4 @@
-"""Changes to system prompts, as the study's sets had from version to version (STUDIES.md, B1): sentences dropped,
+"""Changes to system prompts, as the study's sets had from version to version (docs/high_stakes.md): sentences dropped,
 words replaced, a second system prompt removed. Label a dataset again after it."""
 
 from collections.abc import Iterable

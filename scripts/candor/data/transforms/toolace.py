@@ -1,5 +1,5 @@
 """Rows of ToolACE: `system`, a prompt that lists functions, and `conversations`, turns with the keys from and value
-(STUDIES.md, B1)."""
+(docs/high_stakes.md)."""
 
 import re
 from collections.abc import Iterable
