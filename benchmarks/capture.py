@@ -3,12 +3,12 @@
 PYTHONPATH=scripts python benchmarks/capture.py --prompts 96 --rounds 5 --threads 2
 
 Both answer the same prompts by the same number of tokens each and write their files, in one process and in turn; which
-of the two comes first changes from round to round, and a ratio is of one round. Five rows an example at one block, the
-same at every block, then every token at every block; before that plain generation against itself, which shows how far
-chance alone takes a ratio. Process seconds stand beside wall seconds, since other work spoils the latter. Where that is
-too much for either, there is the share of process seconds that the captures' own steps take within one run: writing to
-the slots, copying out of them, roles and files. It leaves out that slots with more in them take longer to grow and to
-move. It measures and asserts nothing.
+of the two comes first changes from round to round, and a ratio is of one round. Five rows an example at the study's
+blocks, the same at every block, then every token at every block; before that plain generation against itself, which
+shows how far chance alone takes a ratio. Process seconds stand beside wall seconds, since other work spoils the latter.
+Where that is too much for either, there is the share of process seconds that the captures' own steps take within one
+run: writing to the slots, copying out of them, roles and files. It leaves out that slots with more in them take longer
+to grow and to move. It measures and asserts nothing.
 """
 
 import argparse
@@ -47,7 +47,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--prompts", type=int, default=96, help="prompts of the bank, taken evenly")
     parser.add_argument("--new-tokens", type=int, default=40, help="tokens of each response")
-    parser.add_argument("--layer", type=int, default=20, help="the one block")
+    parser.add_argument("--layers", type=int, nargs="+", default=[7, 15, 22], help="blocks; without it the study's")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", default=auto_device())
@@ -65,7 +65,7 @@ def main() -> None:
     )
     even = {"store": "positions", "positions": "even", "k": 5, "of": "response"}
     captures = {
-        f"5 rows at block {args.layer}": capture_of(layers=[args.layer], **even),
+        f"5 rows at blocks {', '.join(map(str, args.layers))}": capture_of(layers=args.layers, **even),
         "5 rows at every block": capture_of(layers="all", **even),
         "every token at every block": capture_of(layers="all", store="tokens"),
     }

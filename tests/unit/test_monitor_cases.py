@@ -20,7 +20,7 @@ from candor.chat_text import ROLE_CODES, open_turn, token_ids
 from candor.config.captures import Capture
 from candor.config.monitor_app import Replay
 from candor.monitor import drawing
-from candor.monitor.cases import Cases, Reading, Stored, case, cases, described, evenly, refuse_unplaced
+from candor.monitor.cases import Cases, Reading, Stored, case, cases, described, evenly, ranking, refuse_unplaced
 from candor.monitor.engine import MonitorError
 from candor.monitor.transcripts import Meaning, Transcript
 from candor.monitor.watching import Scores, Watcher
@@ -166,6 +166,22 @@ def test_cases_are_taken_evenly_from_the_ranking_and_long_texts_are_left_out(tmp
     with pytest.raises(MonitorError, match="no held-out text has at most 3 tokens"):
         reading = Reading(Capture(subject="tiny", layers=[LAYER]), "", small_tokenizer())
         cases([Stored(part, {}, {})], scores, watcher, reading, Replay(max_tokens=3))
+
+
+def test_a_text_that_was_cut_before_it_was_read_is_no_case(tmp_path: Path) -> None:
+    rows = pair_rows(2, "test")
+    held, cut = {LAYER: [torch.zeros(4, WIDTH)] * len(rows)}, ["truncated", *["ok"] * (len(rows) - 1)]
+    part = write_part(tmp_path, "set@test", rows, held, statuses=cut)
+    saved = at_layer(probe_of({"family": "mean"}, 1), LAYER)
+    watcher = Watcher(probe_of({"family": "mean"}, 1), tmp_path / "p", LAYER, 7)
+    scores = tables_of(score_part(part, saved, "probe", SUBJECT), watcher)
+    ranked = ranking(Stored(part, {}, {}), scores, watcher)
+    assert sorted(i for of in ranked.values() for i in of) == list(range(1, len(rows)))
+    (tmp_path / "none").mkdir()
+    part = write_part(tmp_path / "none", "set@test", rows, held, statuses=["truncated"] * len(rows))
+    reading = Reading(Capture(subject="tiny", layers=[LAYER]), "", small_tokenizer())
+    with pytest.raises(MonitorError, match="set@test: no text was read whole and has a score"):
+        cases([Stored(part, {}, {})], scores, watcher, reading, Replay())
 
 
 def test_activations_that_do_not_say_which_tokens_they_are_of_are_refused(tmp_path: Path) -> None:

@@ -45,6 +45,13 @@ class Template(NamedTuple):
 
 def read_template(path: Path, config: Chat) -> Template:
     """Read a template; TemplateError where it is none, or has no place for what the judge reads."""
+    template = Template(*system_and_user(path, "judge"))
+    _check(path, template, config)
+    return template
+
+
+def system_and_user(path: Path, who: str) -> tuple[str, str]:
+    """What stands below a template file's two headings; `who` is asked by it, as the message of an error names them."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
@@ -54,12 +61,10 @@ def read_template(path: Path, config: Chat) -> Template:
     before, *rest = HEADING.split(text)
     if before.strip() or rest[::2] != ["system", "user"]:
         raise TemplateError(
-            f"{path}: a template is a line [system] with what the judge is, then a line [user] with the question, and "
+            f"{path}: a template is a line [system] with what the {who} is, then a line [user] with the question, and "
             "nothing before them."
         )
-    template = Template(rest[1].strip(), rest[3].strip())
-    _check(path, template, config)
-    return template
+    return rest[1].strip(), rest[3].strip()
 
 
 def filled(template: Template, parts: Mapping[str, str | Turns], config: Chat) -> tuple[str, str]:
