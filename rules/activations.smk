@@ -5,9 +5,9 @@ rule extract_activations:
     input:
         model=base_model,
         adapter=adapter_files,
-        data="results/data/{dataset}.parquet",
+        data=kept("results/data/{dataset}.parquet"),
     output:
-        activations="results/activations/{capture}/{dataset}/{shard}.safetensors",
+        activations=kept("results/activations/{capture}/{dataset}/{shard}.safetensors"),
     log:
         "results/logs/activations/{capture}/{dataset}/{shard}.log",
     benchmark:

@@ -12,7 +12,7 @@ rule build_dataset:
         also=lambda wildcards: datasets_of(config["datasets"][wildcards.dataset]["also"]),
         exclude=lambda wildcards: datasets_of(config["datasets"][wildcards.dataset]["exclude"]),
     output:
-        data="results/data/{dataset}.parquet",
+        data=kept("results/data/{dataset}.parquet"),
     log:
         "results/logs/data/{dataset}.log",
     benchmark:
@@ -42,7 +42,7 @@ rule build_dataset:
 
 rule check_dataset:
     input:
-        data="results/data/{dataset}.parquet",
+        data=kept("results/data/{dataset}.parquet"),
     output:
         gate="results/leakage/{dataset}.json",
     log:

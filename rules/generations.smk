@@ -13,7 +13,7 @@ rule generate:
         model=base_model,
         adapter=adapter_files,
         directions=directions_of,
-        data="results/data/{dataset}.parquet",
+        data=kept("results/data/{dataset}.parquet"),
     output:
         generations="results/generations/{sampling}/{subject}/{dataset}/{shard}.parquet",
     log:
@@ -62,10 +62,10 @@ for capture_id, capture in ANSWERING.items():
             model=base_model(capture),
             adapter=adapter_files(capture),
             directions=directions_of(capture),
-            data="results/data/{dataset}.parquet",
+            data=kept("results/data/{dataset}.parquet"),
         output:
             generations=f"results/generations/{capture['sampling']}/{capture['subject']}/{{dataset}}/{{shard}}.parquet",
-            activations=f"results/activations/{capture_id}/{{dataset}}/{{shard}}.safetensors",
+            activations=kept(f"results/activations/{capture_id}/{{dataset}}/{{shard}}.safetensors"),
         log:
             f"results/logs/activations/{capture_id}/{{dataset}}/{{shard}}.log",
         benchmark:
@@ -105,7 +105,7 @@ for capture_id, capture in ANSWERING.items():
 
 rule generate_by_client:
     input:
-        data="results/data/{dataset}.parquet",
+        data=kept("results/data/{dataset}.parquet"),
     output:
         generations="results/generations/{sampling}/{client}/{dataset}/{shard}.parquet",
     log:

@@ -96,7 +96,7 @@ rule compare_arms:
 
 rule compare_judges:
     input:
-        data=lambda wildcards: f"results/data/{judged_by(wildcards)['dataset']}.parquet",
+        data=lambda wildcards: table_of(judged_by(wildcards)["dataset"]),
         generations=lambda wildcards: judged_by(wildcards)["generations"],
         verdicts=lambda wildcards: judged_by(wildcards)["verdicts"],
     output:

@@ -6,7 +6,7 @@ Makes results/verbalisations/{verbaliser}/{capture}/{dataset}/{shard}.parquet.
 
 rule verbalise:
     input:
-        data="results/data/{dataset}.parquet",
+        data=kept("results/data/{dataset}.parquet"),
         activations=verbalised_activations,
         generations=verbalised_generations,
         template=verbaliser_template,

@@ -7,7 +7,7 @@ and results/labels/{judge}/verbalisations/{verbaliser}/{capture}/{dataset}/{shar
 
 rule judge:
     input:
-        data="results/data/{dataset}.parquet",
+        data=kept("results/data/{dataset}.parquet"),
         generations=judged_generations,
         votes=voters_of,
         template=judge_template,
@@ -55,7 +55,7 @@ rule judge:
 
 rule label:
     input:
-        data="results/data/{dataset}.parquet",
+        data=kept("results/data/{dataset}.parquet"),
         votes=voters_of,
         template=judge_template,
         model=base_model,
@@ -101,7 +101,7 @@ rule label:
 
 rule grade:
     input:
-        data="results/data/{dataset}.parquet",
+        data=kept("results/data/{dataset}.parquet"),
         verbalisations=graded_verbalisations,
         votes=voters_of,
         template=judge_template,

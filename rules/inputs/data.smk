@@ -1,14 +1,19 @@
 """Datasets, their parts and the gates between these."""
 
 
+def table_of(dataset):
+    """The table of a dataset."""
+    return kept(f"results/data/{dataset}.parquet")
+
+
 def data_of(part):
     """The dataset table of `dataset@split`."""
-    return f"results/data/{dataset_of(part)}.parquet"
+    return table_of(dataset_of(part))
 
 
 def datasets_of(ids):
     """The tables of datasets."""
-    return [f"results/data/{id}.parquet" for id in ids]
+    return list(map(table_of, ids))
 
 
 def gates_of(*parts):
@@ -33,13 +38,13 @@ def origin_of(wildcards):
     if registry == "labels":
         judge, dataset = names
         return labels_of(dataset, [judge])
-    return f"results/{'data' if registry == 'datasets' else registry}/{names[0]}.parquet"
+    return table_of(names[0]) if registry == "datasets" else f"results/{registry}/{names[0]}.parquet"
 
 
 def answered_by(wildcards):
     """The dataset that a dataset's generations answer or its labels are about; none for other origins."""
     registry, *names = config["datasets"][wildcards.dataset]["origin"].split("/")
-    return f"results/data/{names[-1]}.parquet" if registry in ("generations", "labels") else []
+    return table_of(names[-1]) if registry in ("generations", "labels") else []
 
 
 def texts_of(dataset):
@@ -57,4 +62,4 @@ def transforms_of(wildcards):
 def shards_of(folder, dataset, suffix):
     """The files that a dataset's model work is spread over."""
     count = config["run"]["shards"].get(dataset, 1)
-    return [f"results/{folder}/{dataset}/{i:03d}-of-{count:03d}.{suffix}" for i in range(count)]
+    return [kept(f"results/{folder}/{dataset}/{i:03d}-of-{count:03d}.{suffix}") for i in range(count)]

@@ -23,7 +23,10 @@ def planned(configfiles: list[Path], target: str) -> tuple[dict[str, Any], list[
     with SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:
         workflow = api.workflow(
             resource_settings=ResourceSettings(cores=1),
-            config_settings=ConfigSettings(configfiles=configfiles),
+            # as on a disk, so that nobody needs a bucket's key to look
+            config_settings=ConfigSettings(
+                configfiles=configfiles, config={"run": {"storage": {"datasets": None, "activations": None}}}
+            ),
             snakefile=Path("Snakefile"),
         )
         workflow.dag(DAGSettings(targets={target}, forceall=True))
