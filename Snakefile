@@ -11,8 +11,13 @@ if workflow.is_main_process:
 report: "report/workflow.rst"
 
 
+# used with --sdm apptainer alone; docs/cluster.md says how it is built
+container: "envs/candor.sif"
+
+
 include: "rules/common.smk"
 include: "rules/inputs/resources.smk"
+include: "rules/inputs/storage.smk"
 include: "rules/inputs/data.smk"
 include: "rules/inputs/subjects.smk"
 include: "rules/inputs/judges.smk"

@@ -53,6 +53,10 @@ if workflow.is_main_process:
     at_once = limits.get("api_calls").value or limits.get("_cores").value or 1
     os.environ.update(CANDOR_API_JOBS=str(at_once))
 
+
+include: "inputs/pods.smk"
+
+
 # threads that wait for each other in a loop slow every job on a machine that is busy, up to tenfold
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 

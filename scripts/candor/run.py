@@ -79,6 +79,10 @@ class Run:
                 "Another snakemake is at work in this folder. Wait for it, stop it, or start this run in another "
                 "checkout (git worktree add)."
             ) from None
+        self.write(environment)
+
+    def write(self, environment: MutableMapping[str, str]) -> Path:
+        """Write the config and the code to a folder, once, and name it to the jobs; the folder."""
         if not self._folder.exists():
             draft = self._folder.with_name(f"{self._folder.name}.{os.getpid()}")
             self._code.write(draft / "scripts")
@@ -88,6 +92,7 @@ class Run:
             except OSError:  # another process was faster; its folder has the same content
                 shutil.rmtree(draft)
         environment[VARIABLE] = str(self._folder)
+        return self._folder
 
     @cache
     def spec(self, *paths: str) -> str:

@@ -1,6 +1,11 @@
 """The lock, the conda environments and the texts of the project: one set of pins, and no trace of a machine."""
 
+import ast
+import re
+import shlex
 import subprocess
+import sys
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -11,6 +16,9 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[2]
 LOCKS = sorted(ROOT.glob("requirements*.lock"))
 ENVIRONMENTS = sorted((ROOT / "envs").glob("*.yaml"))
+IMAGES = [ROOT / "envs/Dockerfile", ROOT / "envs/candor.def"]
+# what is imported only where a user asks for it, and installs for it
+OPTIONAL = {"vllm", "mlx", "mlx_lm"}
 # in pieces, since this file is one of those that are searched
 FORBIDDEN = [
     "".join(parts)
@@ -79,13 +87,86 @@ def test_the_lock_pins_torch_and_leaves_its_companions_to_the_build() -> None:
 
 
 @pytest.mark.parametrize("path", ENVIRONMENTS, ids=lambda path: path.name)
-def test_an_environment_has_the_lock_s_pins(path: Path) -> None:
-    everything = {name: version for lock in LOCKS for name, version in locked(lock).items()}
-    found = required(path)
-    assert "snakemake" in found
-    shared = found.keys() & everything.keys()
-    assert {name: found[name] for name in shared} == {name: everything[name] for name in shared}
-    assert shared == found.keys() or "mlx" in path.name
+def test_an_environment_has_what_candor_imports_at_the_lock_s_versions(path: Path) -> None:
+    everything = locked(ROOT / "requirements.lock")
+    wanted = required(path)
+    assert wanted == locked(ROOT / "requirements.in")
+    assert wanted == {name: everything[name] for name in wanted}
+
+
+def test_the_locks_have_everything_that_the_scripts_import() -> None:
+    known = locked(ROOT / "requirements.lock") | locked(ROOT / "requirements-storage.lock")
+    distributions = packages_distributions()
+    own = {path.stem for path in (ROOT / "scripts").iterdir()}
+    missing = {
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in (ROOT / "scripts").rglob("*.py")
+        for name in imported(path) - OPTIONAL - sys.stdlib_module_names - own
+        if not {canonicalize_name(each) for each in distributions.get(name, [name])} & known.keys()
+    }
+    assert missing == set()
+
+
+def imported(path: Path) -> set[str]:
+    """The packages that a file imports, wherever in it."""
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    named = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    named |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module and not node.level}
+    return {name.partition(".")[0] for name in named}
+
+
+class TestImages:
+    """envs/Dockerfile and envs/candor.def, which cannot be built here: what they name is there, and they agree."""
+
+    @pytest.mark.parametrize("path", IMAGES, ids=lambda path: path.name)
+    def test_the_base_is_one_version_of_the_environments_python(self, path: Path) -> None:
+        [base] = re.findall(r"(?m)^from:? +(\S+)$", path.read_text(encoding="utf-8"), re.IGNORECASE)
+        assert re.fullmatch(r"python:3\.11\.\d+-slim-\w+", base)
+        for environment in ENVIRONMENTS:
+            assert "python=3.11" in yaml.safe_load(environment.read_text(encoding="utf-8"))["dependencies"]
+
+    def test_both_have_the_same_base_and_run_the_same_installation(self) -> None:
+        docker, apptainer = (path.read_text(encoding="utf-8") for path in IMAGES)
+        assert re.findall(r"python:\S+", docker) == re.findall(r"python:\S+", apptainer)
+        assert installing(docker) == installing(apptainer)
+        assert len(installing(docker)) == 3
+
+    @pytest.mark.parametrize("path", IMAGES, ids=lambda path: path.name)
+    def test_they_copy_every_lock_of_a_run_and_install_no_other_package(self, path: Path) -> None:
+        text = path.read_text(encoding="utf-8")
+        copied = [name for line in text.splitlines() for name in copies(line)]
+        assert all((ROOT / name).is_file() for name in copied)
+        assert set(copied) == {path.name for path in LOCKS} - {"requirements-dev.lock"}
+        assert not re.search(r"==\d|https?:", text), "versions stand in the locks, and hosts nowhere"
+        for command in installing(text):
+            assert {word for word in shlex.split(command) if word.endswith(".lock")} or "grep" in command
+
+    @pytest.mark.parametrize("path", IMAGES, ids=lambda path: path.name)
+    def test_their_commands_are_shell(self, path: Path) -> None:
+        for command in installing(path.read_text(encoding="utf-8")):
+            assert subprocess.run(["sh", "-n", "-c", command], capture_output=True).returncode == 0, command
+
+    def test_pods_find_the_plugin_that_they_install_in_the_image(self) -> None:
+        text = IMAGES[0].read_text(encoding="utf-8")
+        [name] = re.findall(r"grep '\^(\S+)==' \S+requirements-storage\.lock", text)
+        assert name in locked(ROOT / "requirements-storage.lock")
+        assert {"PIP_NO_INDEX=1", "PIP_NO_DEPS=1", "PIP_FIND_LINKS=/opt/candor/wheels"} <= set(text.split())
+        assert text.index("pip download") < text.index("PIP_NO_INDEX=1")
+
+
+def installing(text: str) -> list[str]:
+    """The commands that an image's recipe installs with."""
+    text = text.replace("\\\n", " ")
+    lines = (part.strip() for line in text.splitlines() for part in line.removeprefix("RUN ").split("&&"))
+    return [" ".join(line.split()) for line in lines if line.startswith("pip install ")]
+
+
+def copies(line: str) -> list[str]:
+    """The project's files that a line of a recipe copies."""
+    if line.startswith("COPY "):
+        return line.split()[1:-1]
+    found = re.fullmatch(r" +(\S+\.lock) /\S+", line)
+    return [found[1]] if found else []
 
 
 def test_every_environment_that_a_rule_names_is_there() -> None:
