@@ -26,9 +26,10 @@ rule finetune:
     params:
         spec=spec("adapters/{adapter}", lambda wildcards: f"models/{config['adapters'][wildcards.adapter]['subject']}"),
         script=script("finetune.py"),
+        launched=processes("finetune"),
     shell:
         r"""
-        python {params.script:q} \
+        python {params.launched} {params.script:q} \
             --spec {params.spec:q} \
             --code {params.script.code} \
             --model {input.model:q} \

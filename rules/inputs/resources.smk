@@ -29,6 +29,16 @@ def model_job(rule):
     }
 
 
+def processes(rule):
+    """How Python starts a job's script where its GPUs share out the batches. Snakemake records no param of resources."""
+
+    def launched(wildcards, resources):
+        count = PLANNED.processes(rule, dict(wildcards.items()))
+        return f"-m torch.distributed.run --standalone --nproc_per_node {count}" if count > 1 else ""
+
+    return launched
+
+
 def probe_job(hours):
     """The resources of jobs that read activations and run no model."""
     found = lambda wildcards: probing_of(tuple(wildcards.items()), hours)

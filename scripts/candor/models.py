@@ -197,7 +197,10 @@ def _merged(network: "PreTrainedModel", adapter: Path) -> "PreTrainedModel":
 
 
 def load_folder(folder: Path | str, device: str, dtype: str) -> Subject:
-    """Load a model and its tokenizer from a folder onto a device (cpu, cuda, mps) in a torch dtype."""
+    """Load a model and its tokenizer from a folder onto a device (cpu, cuda, mps) in a torch dtype.
+
+    With `cuda` its blocks are spread over all GPUs that this process sees, in order; with `cuda:1` it is on that one.
+    """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -216,10 +219,24 @@ def load_folder(folder: Path | str, device: str, dtype: str) -> Subject:
         local_files_only=True,
         **options,
     )
-    if not options:
+    if options:
+        refuse_offloaded(network, folder)
+    else:
         network.to(torch.device(device))  # type: ignore[arg-type]  # its stub knows only modules
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     return Subject(network.eval(), tokenizer)
+
+
+def refuse_offloaded(network: "PreTrainedModel", folder: Path | str) -> None:
+    """ModelError for a network that does not fit into the GPUs' memory, of which accelerate leaves the rest elsewhere.
+
+    It would run, many times slower: each pass would bring those blocks' weights to a GPU again.
+    """
+    if any(weight.device.type in ("cpu", "meta") for weight in network.parameters()):
+        raise ModelError(
+            f"{folder}: does not fit into the free memory of the GPUs that this job has; give the model more of them "
+            "(`gpus` in run.resources), or a `dtype` of fewer bytes"
+        )
 
 
 def _folder(model: Model, revision: str | None) -> Path:

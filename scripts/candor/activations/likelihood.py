@@ -20,9 +20,9 @@ def log_probabilities(model: "PreTrainedModel", states: Tensor, token_ids: Tenso
     states [rows, width] are those after the final norm, as `model.base_model` gives them.
     """
     rows, found = ROWS.get(states.device.type, ROWS_ELSEWHERE), []
-    for block, ids in zip(states.split(rows), token_ids.to(states.device).split(rows), strict=True):
-        logits = _logits(model, block).float()
-        found.append(logits.gather(1, ids[:, None]).squeeze(1) - logits.logsumexp(1))
+    for block, ids in zip(states.split(rows), token_ids.split(rows), strict=True):
+        logits = _logits(model, block).float()  # on the head's device, which is the embeddings' where they are one
+        found.append(logits.gather(1, ids[:, None].to(logits.device)).squeeze(1) - logits.logsumexp(1))
     return torch.cat(found).cpu()
 
 

@@ -64,7 +64,7 @@ def adapt(model: "PreTrainedModel", lora: Lora, base: str, seed: int) -> "PeftMo
 
 
 class Flat:
-    """What is trained, as views into flat tensors, one of each number format, with their gradients."""
+    """What is trained, as views into flat tensors, one of each number format and device, with their gradients."""
 
     def __init__(self, network: "PeftModel") -> None:
         model: Any = network.base_model.model
@@ -74,8 +74,8 @@ class Flat:
         known = set(map(id, first))
         rest = [p for p in model.parameters() if p.requires_grad and id(p) not in known]
         self.values: list[torch.nn.Parameter] = []
-        for dtype in sorted({p.dtype for p in (*first, *rest)}, key=str):
-            self.values.append(_flat([p for p in (*first, *rest) if p.dtype == dtype]))
+        for kind in sorted({_kind(p) for p in (*first, *rest)}):
+            self.values.append(_flat([p for p in (*first, *rest) if _kind(p) == kind]))
         for linears in self._joined:
             linears.bind(*map(_one_matrix, linears.parameters))
 
@@ -98,6 +98,11 @@ class Flat:
             for own, value in zip(self.values, values, strict=True):
                 own.copy_(value)
         self.changed()
+
+
+def _kind(parameter: torch.nn.Parameter) -> tuple[str, str]:
+    """The number format and the device, which parameters of one flat tensor share."""
+    return str(parameter.dtype), str(parameter.device)
 
 
 def _flat(parameters: Sequence[torch.nn.Parameter]) -> torch.nn.Parameter:

@@ -47,14 +47,19 @@ def row_of(examples: Sequence[Example], device: torch.device) -> Row:
 
 
 def summed_loss(model: "PreTrainedModel", row: Row) -> Tensor:
-    """Sum of the completion tokens' negative log-likelihoods in nats; logits are computed for those tokens alone."""
+    """Sum of the completion tokens' negative log-likelihoods in nats; logits are computed for those tokens alone.
+
+    A network over several devices has its last block on another than its first, and may have its head on either.
+    """
     inputs: dict[str, Any] = {"input_ids": row.token_ids, "position_ids": row.positions, "segments": row.segments}
     head, inner = model.get_output_embeddings(), model.get_decoder()
     if model.config.model_type in FAMILIES and type(head) is torch.nn.Linear and not head.weight.requires_grad:
-        hidden = inner(**inputs, use_cache=False).last_hidden_state[0].index_select(0, row.read_at)
-        return _HeadLoss.apply(hidden, head.weight, row.targets)  # type: ignore[no-any-return]
-    logits = model(**inputs, use_cache=False, logits_to_keep=row.read_at).logits[0]
-    return cross_entropy(logits.float(), row.targets, reduction="sum")
+        states = inner(**inputs, use_cache=False).last_hidden_state[0]
+        hidden = states.index_select(0, row.read_at.to(states.device)).to(head.weight.device)
+        return _HeadLoss.apply(hidden, head.weight, row.targets.to(hidden.device))  # type: ignore[no-any-return]
+    # a list suits a head on any device
+    logits = model(**inputs, use_cache=False, logits_to_keep=row.read_at.tolist()).logits[0]
+    return cross_entropy(logits.float(), row.targets.to(logits.device), reduction="sum")
 
 
 class _HeadLoss(torch.autograd.Function):

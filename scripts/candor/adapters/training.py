@@ -134,7 +134,7 @@ class Trainer:
         for batch in passes(own, self._lengths, CPU_TOKENS if self._device.type == "cpu" else None):
             own_loss = summed_loss(self._model, row_of([self._train[i] for i in batch], self._device)) / predicted
             own_loss.backward()
-            loss += own_loss.detach()
+            loss += own_loss.detach().to(loss.device)
         if processes > 1:
             for gradient in (*self._flat.gradients, loss):
                 gradient.copy_(self._accelerator.reduce(gradient, reduction="sum"))

@@ -40,9 +40,13 @@ class VllmEngine:
                 "engine: vllm needs the package vllm, which is not installed here; "
                 "use the GPU environment (envs/gpu.yaml), or engine: transformers"
             ) from None
+        import torch
         from transformers import AutoConfig, GenerationConfig
 
-        options: dict[str, Any] = {} if batch_size == "auto" else {"max_num_seqs": batch_size}
+        # each matrix is cut into a part for every GPU of the job, which work at one time
+        options: dict[str, Any] = {"tensor_parallel_size": max(1, torch.cuda.device_count())}
+        if batch_size != "auto":
+            options["max_num_seqs"] = batch_size
         if adapter is not None:
             rank = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))["r"]
             options |= {"enable_lora": True, "max_lora_rank": next((r for r in RANKS if r >= rank), rank)}

@@ -116,7 +116,7 @@ class ActivationVerbaliser:
                         found.append((text.number, said))
                 cache = out.past_key_values
                 if 0 < len(left) < len(running):
-                    cache.batch_select_indices(torch.tensor(left, device=out.logits.device))
+                    cache.batch_select_indices(torch.tensor(left))  # on the CPU: each block's keys lie on its device
                 running = [running[row] for row in left]
                 newest = torch.tensor([[text.new[-1]] for text in running], device=out.logits.device)
                 reads = {"input_ids": newest, "past_key_values": cache}

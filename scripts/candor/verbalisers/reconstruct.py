@@ -109,6 +109,8 @@ def _network(folder: Path, device: str, dtype: str) -> "PreTrainedModel":
     lacking = sorted(key for key in told["missing_keys"] if key.startswith(tuple(kept)))
     if lacking:
         raise VerbaliserError(f"{folder}: its weights lack {len(lacking)} tensors, first {lacking[0]}; fetch it again.")
+    if options:
+        models.refuse_offloaded(network, folder)
     loaded: PreTrainedModel = network if options else network.to(torch.device(device))
     return loaded
 
