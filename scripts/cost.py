@@ -25,7 +25,7 @@ def main() -> None:
     args = parser.parse_args()
     raw, jobs = planned(args.configfile, args.target)
     found = costs.costs([asking(job, raw) for job in jobs if job.resources.get("api_calls")])
-    planner = Planner(Study.parse(raw).model_dump(mode="json"))
+    planner = Planner(Study.parse(raw).resolved())
     hours = planner.hours(planned_work(jobs, planner))
     print("\n".join([*costs.lines(found, args.target), "", *gpu_hours.lines(hours, planner.estimates)]))
 

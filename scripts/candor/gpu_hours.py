@@ -2,7 +2,8 @@
 
 2 FLOPs per parameter and token for reading, 6 for training all weights, 4 for training an adapter (no gradients of the
 frozen weights); attention's own products are left out. Writing counts each new token as one that is read, at the lower
-rate that a memory-bound machine reaches.
+rate that a memory-bound machine reaches. GPUs that hold a model together take turns, block after block, so that all of
+them are taken for as long as one would compute.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,6 +14,7 @@ from candor import tables
 from candor.config.selection import Estimates
 from candor.config.tasks import dataset_of, split_of
 from candor.costs import places_of
+from candor.resources import Planned, Site
 from candor.schemas.dataset import DATASET
 
 READ = 2
@@ -25,17 +27,21 @@ BYTES_PER_TOKEN = 4
 
 
 class Work(NamedTuple):
-    """What one job does: FLOPs of reading or training, and of writing token by token; `guessed` without its dataset."""
+    """What one job does: FLOPs of reading or training, and of writing token by token; `guessed` without its dataset.
+
+    `gpus` hold its model.
+    """
 
     stage: str
     subject: str
     flops: float
     decode_flops: float = 0.0
     guessed: bool = False
+    gpus: int = 1
 
 
 class Hours(NamedTuple):
-    """GPU-hours of a stage's jobs with one model."""
+    """GPU-hours of a stage's jobs with one model; most GPUs that one of them takes, and hours of the longest."""
 
     stage: str
     subject: str
@@ -43,6 +49,8 @@ class Hours(NamedTuple):
     flops: float
     hours: float
     guessed: int
+    gpus: int
+    longest: float
 
 
 class Size(NamedTuple):
@@ -80,19 +88,24 @@ class Planner:
         grouped: dict[tuple[str, str], list[Work]] = {}
         for work in works:
             grouped.setdefault((work.stage, work.subject), []).append(work)
-        peak = self.estimates.tflops * 1e12 * 3600
         return [
             Hours(
                 stage,
                 subject,
                 len(each),
                 sum(work.flops + work.decode_flops for work in each),
-                sum(work.flops / self.estimates.mfu + work.decode_flops / self.estimates.decode_mfu for work in each)
-                / peak,
+                sum(self._taken(work) * work.gpus for work in each),
                 sum(work.guessed for work in each),
+                max(work.gpus for work in each),
+                max(map(self._taken, each)),
             )
             for (stage, subject), each in grouped.items()
         ]
+
+    def _taken(self, work: Work) -> float:
+        """Hours that a job computes."""
+        rate = self.estimates.tflops * 1e12 * 3600
+        return work.flops / (rate * self.estimates.mfu) + work.decode_flops / (rate * self.estimates.decode_mfu)
 
     def size(self, dataset: str, split: str | None = None) -> Size:
         """The size of a dataset, or of one of its splits: of its file, else as the config estimates it."""
@@ -254,13 +267,22 @@ class Planner:
 
 def lines(found: Sequence[Hours], estimates: Estimates) -> list[str]:
     """The hours as a table, and what its numbers rest on."""
-    headings = ("stage", "model", "jobs", "PFLOPs", "GPU-hours")
-    total = Hours(
-        "all", "", *(sum(getattr(each, key) for each in found) for key in ("jobs", "flops", "hours", "guessed"))
+    headings = ("stage", "model", "jobs", "GPUs", "PFLOPs", "GPU-hours", "longest, hours")
+    jobs, flops, hours, guessed = (
+        sum(getattr(each, key) for each in found) for key in ("jobs", "flops", "hours", "guessed")
     )
+    gpus, longest = (max((getattr(each, key) for each in found), default=0) for key in ("gpus", "longest"))
     rows = [
-        (each.stage, each.subject, f"{each.jobs:,}", f"{each.flops / 1e15:,.1f}", f"{each.hours:,.2f}")
-        for each in [*found, total]
+        (
+            each.stage,
+            each.subject,
+            f"{each.jobs:,}",
+            str(each.gpus),
+            f"{each.flops / 1e15:,.1f}",
+            f"{each.hours:,.2f}",
+            f"{each.longest:,.2f}",
+        )
+        for each in [*found, Hours("all", "", jobs, flops, hours, guessed, gpus, longest)]
     ]
     widths = [max(len(row[i]) for row in [headings, *rows]) for i in range(len(headings))]
     table = []
@@ -272,17 +294,25 @@ def lines(found: Sequence[Hours], estimates: Estimates) -> list[str]:
     notes = [
         f"GPU-hours: an estimate from parameters and tokens, at {estimates.mfu:.0%} of {estimates.tflops:g} TFLOP/s "
         f"for reading and training and {estimates.decode_mfu:.0%} for writing, new tokens at their most; all set by "
-        "run.estimates. Jobs whose files are made already are counted too; loading models is not."
+        "run.estimates. Jobs whose files are made already are counted too; loading models is not.",
+        f"GPUs: what the largest job takes, of {estimates.memory_gb:g} GB each. On many at once the study takes its "
+        "GPU-hours by their number, and no less than its longest job.",
     ]
-    if total.guessed:
+    if guessed:
         notes.append(
-            f"{total.guessed:,} jobs are about datasets that are not made yet: run.estimates says how many examples "
+            f"{guessed:,} jobs are about datasets that are not made yet: run.estimates says how many examples "
             "and tokens they are taken to have."
         )
     return [*table, "", *notes]
 
 
 def planned_work(jobs: Iterable[Any], planner: Planner) -> list[Work]:
-    """The work of a graph's jobs that run a model."""
-    found = (planner.work(job.rule.name, dict(job.wildcards.items())) for job in jobs)
-    return [work for work in found if work is not None]
+    """The work of a graph's jobs that run a model, on GPUs of the stated memory."""
+    asking = Planned(planner.config, Site("any", planner.estimates.memory_gb))
+    found = []
+    for job in jobs:
+        names = dict(job.wildcards.items())
+        work = planner.work(job.rule.name, names)
+        if work is not None:
+            found.append(work._replace(gpus=asking.needs(job.rule.name, names).gpus))
+    return found

@@ -23,6 +23,8 @@ USABLE = 0.9
 """Share of a GPU's memory that is left for a job."""
 PROCESS_GB = 3.0
 """Memory of a process that has imported torch, and of the two Snakemake processes around it on a cluster."""
+COPIES = 3
+"""Of a layer's activations in float32 while a probe is trained: as read, in the order of batches, and in products."""
 MARGIN = 3
 """How much longer than estimated a job may take before a scheduler ends it."""
 START_S = 600
@@ -110,7 +112,7 @@ class Planned:
         ids = self.models(rule, names)
         if not ids:
             return Needs(4000, 4 * 60)
-        work = Work(rule, [self.config["models"][id] for id in ids], self._entry(rule, names))
+        work = self._work(rule, names)
         given = [self.config["run"].get("resources", {}).get(id) or {} for id in ids]
         gpus, memory_gb, hours = (_most(given, key) for key in ("gpus", "memory_gb", "hours"))
         if self.site.accelerator is None:
@@ -118,17 +120,34 @@ class Planned:
         elif gpus is None:
             gpus = _power_of_two(work.computing(on_gpu=True) / (USABLE * self.site.accelerator_gb * GB))
         if memory_gb is None:
-            memory_gb = PROCESS_GB + (work.weights if gpus else work.computing(on_gpu=False)) / GB
+            each = PROCESS_GB + (work.weights if gpus else work.computing(on_gpu=False)) / GB
+            memory_gb = each * self._processes(work, int(gpus))
         runtime = self._minutes(rule, names, work) if hours is None else hours * 60
         return Needs(ceil(memory_gb * 1000), ceil(runtime), int(gpus))
 
+    def processes(self, rule: str, names: Mapping[str, str]) -> int:
+        """Processes of a job, which share out its batches: one on each of its GPUs where a single GPU holds the model.
+
+        More than one are of adapters alone, which are finetuned through accelerate; a larger model is spread over all
+        GPUs of the job's one process.
+        """
+        return self._processes(self._work(rule, names), self.needs(rule, names).gpus)
+
+    def _processes(self, work: Work, gpus: int) -> int:
+        holds = work.computing(on_gpu=True) <= USABLE * self.site.accelerator_gb * GB
+        return gpus if work.rule == "finetune" and gpus > 1 and holds else 1
+
+    def _work(self, rule: str, names: Mapping[str, str]) -> Work:
+        models = [self.config["models"][id] for id in self.models(rule, names)]
+        return Work(rule, models, self._entry(rule, names))
+
     def probing(self, names: Mapping[str, str], hours: float) -> Needs:
-        """The needs of a job that reads activations and runs no model: one layer of its task's parts in float32."""
+        """The needs of a job that reads activations and runs no model: for copies of one layer of its task's parts."""
         if self.site.accelerator is None:
             return Needs(4000, ceil(hours * 60))
         read = [self.config["tasks"][id] for id in self._tasks(names)]
         most = max((self._activations(task, names.get("part")) for task in read), default=0.0)
-        return Needs(ceil(1000 * (PROCESS_GB + 1 + most / GB)), ceil(hours * 60))
+        return Needs(ceil(1000 * (PROCESS_GB + 1 + COPIES * most / GB)), ceil(hours * 60))
 
     def models(self, rule: str, names: Mapping[str, str]) -> list[str]:
         """The ids of the models that a job loads, the one that it computes most with first."""

@@ -133,6 +133,7 @@ def test_hours_take_the_stated_shares_of_the_peak(tmp_path: Path) -> None:
     first, second = found.hours(works)
     assert (first.jobs, first.guessed, first.hours) == (2, 1, pytest.approx(1 + 1 + 1))
     assert (second.stage, second.hours) == ("b", pytest.approx(2))
+    assert (first.gpus, first.longest) == (1, pytest.approx(2))
     text = "\n".join(lines([first, second], found.estimates))
     assert "5.00" in text
     assert "50% of 1 TFLOP/s" in text
@@ -141,3 +142,9 @@ def test_hours_take_the_stated_shares_of_the_peak(tmp_path: Path) -> None:
 
 def test_the_defaults_are_an_a100() -> None:
     assert Estimates().tflops == 312
+
+
+def test_gpus_that_hold_a_model_together_are_all_taken_while_it_computes(tmp_path: Path) -> None:
+    found = planner(tmp_path, tflops=1.0, mfu=0.5)
+    (hours,) = found.hours([Work("a", "m", 1.8e15, gpus=2), Work("a", "m", 1.8e15)])
+    assert (hours.gpus, hours.hours, hours.longest) == (2, pytest.approx(3), pytest.approx(1))

@@ -1,5 +1,8 @@
 """config.paper.yaml, laid over config.yaml as Snakemake does: a study with the paper's models, layers and sizes."""
 
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -267,3 +270,23 @@ def test_sizes_of_all_that_a_gpu_reads_are_estimated(paper: Study) -> None:
     for part in [task.train, task.control, *task.evaluation, *development]:
         assert dataset_of(part) in estimated
     assert (estimated["release-synthetic"], estimated["release-anthropic-test"]) == (10_000, 2984)
+
+
+def test_the_table_of_costs_in_the_docs_is_what_the_command_prints(tmp_path: Path) -> None:
+    made = subprocess.run(
+        ["git", "ls-files", "-coz", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    # in a copy without results, which would be counted in place of estimates
+    for name in filter(None, made.stdout.split("\0")):
+        if (ROOT / name).is_file():
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, tmp_path / name)
+    told = subprocess.run(
+        [sys.executable, "scripts/cost.py", "--configfile", "config.paper.yaml"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert told.returncode == 0, told.stderr
+    table = told.stdout[told.stdout.index("stage  ") : told.stdout.index("\nGPU-hours:")].strip()
+    assert f"```text\n{table}\n```" in (ROOT / "docs/cluster.md").read_text(encoding="utf-8")

@@ -133,10 +133,10 @@ class TestMemory:
         needs = [Planned(each, Site()).needs("finetune_classifier", names).mem_mb for each in (whole, adapted)]
         assert needs[0] > needs[1]
 
-    def test_probes_hold_a_layer_of_their_training_set_where_a_profile_has_gpus(self) -> None:
+    def test_probes_hold_copies_of_a_layer_of_their_training_set_where_a_profile_has_gpus(self) -> None:
         names = {"task": "task", "probe": "p"}
         layer = 4 * LARGE["width"] * 2000 * 300 / 1e6
-        assert Planned(config(), A100).probing(names, 2).mem_mb == pytest.approx(4000 + layer, abs=1)
+        assert Planned(config(), A100).probing(names, 2).mem_mb == pytest.approx(4000 + 3 * layer, abs=1)
         assert Planned(config(), Site()).probing(names, 2) == (4000, 120, 0)
 
     def test_scoring_a_small_part_takes_less_than_training(self) -> None:
@@ -262,7 +262,7 @@ class TestSbatch:
         assert flags[rule] == [expected]
 
     def test_probes_ask_for_what_their_activations_take(self, flags: dict[str, list[str]]) -> None:
-        assert flags["train_probe"] == [cpu(120, 4001), cpu(120, 4029)]
+        assert flags["train_probe"] == [cpu(120, 4002), cpu(120, 4087)]
 
     def test_local_rules_are_not_submitted(self, flags: dict[str, list[str]]) -> None:
         assert not {"fetch_source", "draw_figure", "write_page", "select_probe", "manifest"} & set(flags)
