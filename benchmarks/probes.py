@@ -11,8 +11,8 @@ copies and means are measured.
 
 One at a time takes an hour and more, so that `--alone-layers` and `--alone-seeds` say how much of it really runs, every
 epoch until its early stop; its seconds are then those times 18 / (layers x seeds). AUROCs of both sides are of the
-probes that ran on both. `--full` runs all of it. Seconds are CPU seconds, so that a busy machine does not decide. It
-measures and asserts nothing.
+probes that ran on both; the last columns are the standard errors of their paired differences. `--full` runs all of it.
+Seconds are CPU seconds, so that a busy machine does not decide. It measures and asserts nothing.
 """
 
 import argparse
@@ -90,7 +90,10 @@ def main() -> None:
         f"{len(train.y)} examples, {len(train.features.x):,} tokens of width {train.features.x.shape[1]}, {count} "
         f"probes a family, {len(alone)} of them one at a time, {args.threads} threads; CPU seconds"
     )
-    print(f"{'family':<20}{'alone':>9}{'candor':>9}{'ratio':>7}{'watched':>9}{'candor':>8}{'test':>8}{'candor':>8}")
+    print(
+        f"{'family':<20}{'alone':>9}{'candor':>9}{'ratio':>7}{'watched':>9}{'candor':>8}{'test':>8}{'candor':>8}"
+        f"{'± diff':>8}{'± diff':>8}"
+    )
     warm_up(train)
     totals = {"alone": 0.0, "candor": 0.0}
     for name in args.families:
@@ -110,7 +113,9 @@ def main() -> None:
                 seconds["alone"] += spent * count / len(alone)
         totals = {side: totals[side] + seconds[side] for side in totals}
         row = [mean_of(side, alone, what) for what in (0, 1) for side in (theirs, ours)]
-        print_row(name, seconds, "".join(f"{value:>{9 if k == 0 else 8}.4f}" for k, value in enumerate(row)))
+        ahead = torch.tensor([[ours[key][what] - theirs[key][what] for key in alone] for what in (0, 1)])
+        errors = "".join(f"{each:>8.4f}" for each in (ahead.std(1) / len(alone) ** 0.5).tolist())
+        print_row(name, seconds, "".join(f"{value:>{9 if k == 0 else 8}.4f}" for k, value in enumerate(row)) + errors)
     print_row("all", totals, "")
 
 
