@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.slice import ON_CPUS, ON_GPUS, PROFILE, TARGETS
+from tests.cluster.slice import DISTURBED, ON_CPUS, ON_GPUS, PROFILE, TARGETS
 from tests.cluster.slurm import Cluster, run, wait
 from tests.tiny.study import Project
 
@@ -78,7 +78,7 @@ class TestDisturbed:
     ) -> None:
         before = last()
         os.mkfifo(there.folder / "gate")
-        started = there.start(*PROFILE, *TARGETS)
+        started = there.start(*PROFILE, *DISTURBED)
         request.addfinalizer(started.kill)
         with there.held(started):
             cancelled = running("extract_activations")[0]
@@ -91,18 +91,22 @@ class TestDisturbed:
             wait("the job is cancelled", lambda: state(cancelled) == "CANCELLED")
         assert started.wait(timeout=PATIENCE_S) == 0
 
-        found = [record for record in records(before) if record.rule == "extract_activations"]
-        assert sorted(record.state for record in found) == ["CANCELLED", "COMPLETED", "COMPLETED"]
-        assert there.results() == here.results()
+        found = [record.state for record in records(before) if record.rule == "extract_activations"]
+        # for some seconds a new controller knows of no GPUs, and what it starts then fails and is tried once more
+        assert sorted(state for state in found if state != "FAILED") == ["CANCELLED", "COMPLETED", "COMPLETED"]
+        assert len(found) <= 4
+        made, expected = there.results(), here.results()
+        assert set(DISTURBED) <= {f"results/{name}" for name in made}
+        assert made == {name: expected[name] for name in made}
         for file, text in saved.items():
             there.write(file, text)
-        assert there.jobs(*TARGETS) == set()
+        assert there.jobs(*DISTURBED) == set()
 
 
 FOUR_SCORES = """
 rule all:
     input:
-        collect("{part}.txt", part="abcd"),
+        collect("{part}.txt", part=[*"abcd"]),
 
 
 rule score_prompted:
