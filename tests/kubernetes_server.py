@@ -16,6 +16,8 @@ from pathlib import Path
 from threading import Lock, Thread
 from typing import Any
 
+from tests import plugins
+
 Manifest = dict[str, Any]
 
 
@@ -96,7 +98,8 @@ class Cluster:
         pip.write_text(f'#!/bin/sh\necho "$@" >> {self.folder / "installed"}\n')
         pip.chmod(0o755)
         path = f"{programs}:{Path(sys.executable).parent}:/usr/bin:/bin"
-        return {"PATH": path, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+        held = {"PATH": path, "PYTHONPATH": plugins.path_of("storage")}
+        return {**held, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONDONTWRITEBYTECODE": "1"}
 
     def logs(self) -> str:
         """What all pods wrote."""

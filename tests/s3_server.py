@@ -14,6 +14,10 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
+from tests import plugins
+
+sys.path.append(plugins.path_of("storage"))  # the server's client comes with Snakemake's
+
 # in pieces, for this file is in the folders that are searched for it
 SECRET = "-".join(("planted", "secret", "key", "that", "no", "file", "may", "hold", "0123456789"))
 ACCESS = "planted-access-key"
@@ -40,6 +44,7 @@ class S3Server:
             "SNAKEMAKE_STORAGE_S3_REGION": REGION,
             "SNAKEMAKE_STORAGE_S3_ACCESS_KEY": ACCESS,
             "SNAKEMAKE_STORAGE_S3_SECRET_KEY": SECRET,
+            "PYTHONPATH": plugins.path_of("storage"),
         }
         self.client = client(f"http://127.0.0.1:{port}")
 

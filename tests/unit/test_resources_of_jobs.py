@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from candor.resources import Planned, Site
+from tests import plugins
 from tests.tiny.study import ROOT, Project
 
 SMALL = {"parameters": 135_000_000, "blocks": 30, "width": 576, "dtype": "float32"}
@@ -219,8 +220,8 @@ def cpu(minutes: int, mb: int = 4000, threads: int = 1) -> str:
 
 @pytest.fixture(scope="module")
 def flags(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
-    pytest.importorskip("snakemake_executor_plugin_slurm")
-    listed = Project.create(tmp_path_factory.mktemp("flags") / "project").python("-c", LIST_FLAGS)
+    project = Project.create(tmp_path_factory.mktemp("flags") / "project")
+    listed = project.python("-c", LIST_FLAGS, PYTHONPATH=plugins.path_of("slurm"))
     assert listed.returncode == 0, listed.stdout
     found: dict[str, list[str]] = json.loads(listed.stdout.splitlines()[-1])
     return found

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.tiny.study import Project
+from tests.tiny.warm import Warm
 
 pytestmark = pytest.mark.slow  # the first test builds the study
 
@@ -826,6 +827,14 @@ def planned(built: Project, tmp_path_factory: pytest.TempPathFactory) -> Project
     return built.copy(tmp_path_factory.mktemp("planned") / "project")
 
 
+@pytest.fixture(scope="module")
+def warm(planned: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
+    """A snakemake that is imported already."""
+    found = Warm(planned, tmp_path_factory.mktemp("warm") / "said")
+    yield found
+    found.end()
+
+
 @pytest.fixture
 def edited(planned: Project, request: pytest.FixtureRequest) -> Iterator[Project]:
     """That copy with one edit of the table."""
@@ -845,5 +854,5 @@ def edited(planned: Project, request: pytest.FixtureRequest) -> Iterator[Project
 
 
 @pytest.mark.parametrize(("edited", "edit"), [(name, name) for name in EDITS], ids=list(EDITS), indirect=["edited"])
-def test_edit_reruns_exactly_what_depends_on_it(edited: Project, edit: str) -> None:
-    assert edited.jobs() == EDITS[edit][3]
+def test_edit_reruns_exactly_what_depends_on_it(edited: Project, edit: str, warm: Warm) -> None:
+    assert warm.jobs(edited) == EDITS[edit][3]

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests import kubernetes_server, s3_server
+from tests import kubernetes_server, plugins, s3_server
 from tests.kubernetes_server import Cluster
 from tests.s3_server import S3Server
 from tests.tiny.study import KEY, Project
@@ -68,6 +68,7 @@ class Remote:
         self.cluster = cluster
         self.s3 = s3
         project.environment |= {**s3.environment, "KUBECONFIG": str(cluster.kubeconfig)}
+        project.environment["PYTHONPATH"] = plugins.path_of("storage", "kubernetes")
 
 
 @pytest.fixture(scope="module")
