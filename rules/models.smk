@@ -13,7 +13,8 @@ rule fetch_model:
     priority: FIRST
     conda:
         "../envs/cpu.yaml"
-    threads: 2
+    # a job of two threads would wait, whatever its priority, until two cores are free at the same moment
+    threads: 1
     resources:
         mem=more(4),
         runtime="2h",

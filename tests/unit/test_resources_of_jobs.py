@@ -213,9 +213,9 @@ ON_GPUS = {
 """Rules of the tiny study whose jobs all run a model; labels are given by models, by servers and by programs."""
 
 
-def cpu(minutes: int, mb: int = 4000, threads: int = 1) -> str:
+def cpu(minutes: int, mb: int = 4000) -> str:
     """The flags of a job on a CPU node."""
-    return f"-p cpu -t {minutes} --mem {mb} --ntasks=1 --cpus-per-task={threads}"
+    return f"-p cpu -t {minutes} --mem {mb} --ntasks=1 --cpus-per-task=1"
 
 
 @pytest.fixture(scope="module")
@@ -249,7 +249,7 @@ class TestSbatch:
     @pytest.mark.parametrize(
         ("rule", "expected"),
         [
-            ("fetch_model", cpu(120, threads=2)),
+            ("fetch_model", cpu(120)),
             ("build_dataset", cpu(30)),
             ("check_dataset", cpu(30)),
             ("train_text", cpu(30)),
