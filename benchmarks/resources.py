@@ -133,7 +133,7 @@ def near_duplicates(rows: Sequence[Row], threshold: float = NEAR) -> Comparison:
     return compare(rows, [row["group_id"] for row in rows], threshold, [])
 
 
-def embed(texts: Sequence[str], batch: int = 32) -> npt.NDArray[np.float32]:
+def embed(texts: Sequence[str], batch: int = 8) -> npt.NDArray[np.float32]:
     """Sentence embeddings of unit length, float32 [n, width]; the first 256 tokens of a text count."""
     import torch
     from transformers import AutoModel, AutoTokenizer
@@ -142,16 +142,15 @@ def embed(texts: Sequence[str], batch: int = 32) -> npt.NDArray[np.float32]:
     logging.disable_progress_bar()
     folder = Path(importlib.import_module(EMBEDDER).__path__[0], "model")
     tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
-    order = sorted(range(len(texts)), key=lambda i: len(texts[i]))  # texts of one batch are of about one length
+    tokens = tokenizer(list(texts), truncation=True, max_length=256)["input_ids"]
+    order = sorted(range(len(texts)), key=lambda i: len(tokens[i]))  # texts of one batch are of about one length
     found = np.empty((len(texts), model.config.hidden_size), dtype=np.float32)
     with torch.no_grad():
         for start in range(0, len(order), batch):
             chosen = order[start : start + batch]
-            tokens = tokenizer(
-                [texts[i] for i in chosen], padding=True, truncation=True, max_length=256, return_tensors="pt"
-            )
-            mask = tokens["attention_mask"][..., None].float()
-            mean = (model(**tokens).last_hidden_state * mask).sum(1) / mask.sum(1)
+            padded = tokenizer.pad({"input_ids": [tokens[i] for i in chosen]}, return_tensors="pt")
+            mask = padded["attention_mask"][..., None].float()
+            mean = (model(**padded).last_hidden_state * mask).sum(1) / mask.sum(1)
             found[chosen] = torch.nn.functional.normalize(mean, dim=-1).numpy()
     return found
 
