@@ -130,13 +130,16 @@ class InBucket(StorageObject, StorageObjectTouch):  # type: ignore[misc]
             Bucket=self.bucket, Prefix=f"{self.prefix}{self._folder}/"
         )
         keys = [entry["Key"] for page in pages for entry in page.get("Contents", [])]
+        there = set()
         for key, head in zip(keys, self._heads(keys), strict=True):
             path = key.removeprefix(self.prefix)
-            cache.exists_in_storage[path] = head is not None
-            if head is not None:
+            # an object that is older than the file here is of an earlier config or code: it counts as not there
+            cache.exists_in_storage[path] = current = head is not None and not _newer(path, head)
+            if head is not None and current:
                 cache.mtime[path] = Mtime(storage=_modified(head))
                 cache.size[path] = head["ContentLength"]
-        self._tell_of_files_here_alone({key.removeprefix(self.prefix) for key in keys})
+                there.add(path)
+        self._tell_of_files_here_alone(there)
 
     def _tell_of_files_here_alone(self, there: Iterable[str]) -> None:
         here = [str(path) for path in Path(self._folder).rglob("[!.]*") if path.is_file()]
@@ -144,8 +147,9 @@ class InBucket(StorageObject, StorageObjectTouch):  # type: ignore[misc]
         self.here_alone.update(alone)
         if alone:
             self.provider.logger.warning(
-                f"On this disk and not in {self.get_inventory_parent()}: {len(alone)} of {self._folder}, such as "
-                f"{min(alone)}. A job that needs one makes it again, unless you copy it there first (docs/storage.md)."
+                f"On this disk and not, or older, in {self.get_inventory_parent()}: {len(alone)} of {self._folder}, "
+                f"such as {min(alone)}. A job that needs one makes it again, unless you copy it there first "
+                "(docs/storage.md)."
             )
 
     def exists(self) -> bool:
@@ -217,6 +221,12 @@ def _modified(head: Mapping[str, Any]) -> float:
     """When the file of an object was made: by the clock of the machine that made it, not by the server's."""
     told = head["Metadata"].get("mtime")
     return _rounded(float(told) if told else head["LastModified"].timestamp())
+
+
+def _newer(path: str, head: Mapping[str, Any]) -> bool:
+    """Whether a file lies here that was made after its object: by a run without the bucket."""
+    file = Path(path)
+    return file.is_file() and _rounded(file.stat().st_mtime) > _modified(head)
 
 
 def _rounded(seconds: float) -> float:

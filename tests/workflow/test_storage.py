@@ -118,7 +118,7 @@ class TestBuckets:
         made = kept.snakemake(*targets)
         assert made.returncode == 0, made.stdout
         assert (
-            f"not in s3://{ACTIVATIONS}/a/study/results/activations: 1 of results/activations, such as {STATES}."
+            f"not, or older, in s3://{ACTIVATIONS}/a/study/results/activations: 1 of results/activations, such as {STATES}."
             in made.stdout
         )
 
@@ -143,6 +143,14 @@ class TestBuckets:
         for path in files(built, "activations"):
             shutil.copy2(built.folder / path, kept.folder / path)
         assert kept.jobs() == made_again
+
+    def test_an_object_older_than_the_file_here_is_read_by_no_job(self, kept: Project, built: Project) -> None:
+        (kept.folder / PROBE).unlink()
+        assert kept.jobs(PROBE) == {"train_probe stakes logistic"}
+        # as a run without the profile leaves it
+        (kept.folder / PAIRS).write_bytes((built.folder / PAIRS).read_bytes())
+        assert kept.jobs(PROBE) == {"extract_activations tiny pairs 000-of-001", "train_probe stakes logistic"}
+        assert f"older, in s3://{ACTIVATIONS}/a/study/results/activations: 1 of" in kept.snakemake("-n", PROBE).stdout
 
 
 class TestKill:
