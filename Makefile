@@ -105,7 +105,7 @@ cost: install
 	$(BIN)/python scripts/cost.py $(if $(CONFIG),--configfile $(CONFIG))
 
 audit: install
-	$(BIN)/python scripts/audit.py
+	$(BIN)/python scripts/audit.py $(if $(CONFIG),--configfile $(CONFIG))
 
 trace: install
 	$(BIN)/python scripts/audit.py --trace results/figures/$(FIGURE).pdf

@@ -111,7 +111,8 @@ def unfit() -> str | None:
         return f"not installed: {', '.join(missing)}"
     if os.geteuid() != 0:
         return "its daemons are started as root"
-    return "the machine has a SLURM of its own" if (ETC / "slurm.conf").exists() else None
+    own = [str(ETC / name) for name in FILES if (ETC / name).exists()]
+    return f"the machine has a SLURM of its own: {', '.join(own)}" if own else None
 
 
 class Cluster:
@@ -119,6 +120,8 @@ class Cluster:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.munged = ""
+        """The program that was started, where none answered."""
 
     def start(self) -> None:
         """Start everything, and wait until all nodes are idle."""
@@ -141,7 +144,10 @@ class Cluster:
             for name in (*(f"slurmd-{node.name}" for node in NODES), "slurmctld", "slurmdbd", "mariadbd"):
                 self._end(name)
             for name in FILES:
-                (ETC / name).unlink(missing_ok=True)
+                if (ETC / name).is_symlink() and (ETC / name).readlink() == self.folder / name:
+                    (ETC / name).unlink()
+            if self.munged:
+                run("runuser", "-u", "munge", "--", self.munged, "--stop")
 
     def stop_controller(self) -> None:
         """End the controller; nodes and their jobs go on."""
@@ -182,7 +188,9 @@ class Cluster:
             file = self.folder / name
             file.touch(mode=0o600)
             file.write_text(text)
-            # jobs lose SLURM_CONF on the way, so the default place must lead there
+            # jobs lose SLURM_CONF on the way, so the default place must lead there; a killed session's leads nowhere
+            if (ETC / name).is_symlink() and not (ETC / name).exists():
+                (ETC / name).unlink()
             (ETC / name).symlink_to(file)
 
     def _start_munge(self) -> None:
@@ -190,7 +198,8 @@ class Cluster:
             folder = Path("/run/munge")
             folder.mkdir(exist_ok=True)
             shutil.chown(folder, "munge", "munge")
-            run("runuser", "-u", "munge", "--", shutil.which("munged") or "munged", "--force")
+            self.munged = shutil.which("munged") or "munged"
+            run("runuser", "-u", "munge", "--", self.munged, "--force")
         wait("munge answers", lambda: subprocess.run(["munge", "-n"], capture_output=True).returncode == 0)
 
     def _start_database(self) -> None:

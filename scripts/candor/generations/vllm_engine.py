@@ -43,8 +43,9 @@ class VllmEngine:
         import torch
         from transformers import AutoConfig, GenerationConfig
 
-        # each matrix is cut into a part for every GPU of the job, which work at one time
-        options: dict[str, Any] = {"tensor_parallel_size": max(1, torch.cuda.device_count())}
+        # each matrix is cut into a part for every GPU of the job, which work at one time; heads divide by powers of two
+        gpus = max(1, torch.cuda.device_count())
+        options: dict[str, Any] = {"tensor_parallel_size": 1 << (gpus.bit_length() - 1)}
         if batch_size != "auto":
             options["max_num_seqs"] = batch_size
         if adapter is not None:
