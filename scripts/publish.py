@@ -33,7 +33,7 @@ def main() -> None:
     token = os.environ.get(TOKEN, "")
     if not (token or args.dry_run):
         raise PublishingError(f"{TOKEN} is not set; put a token of the hub that may write into the environment")
-    parcels = pack(args.id, study, jobs, lambda target: planned(args.configfile, target)[1], expected)
+    parcels = pack(args.id, study, jobs, lambda target: planned(args.configfile, target)[1], expected, args.configfile)
     for parcel in parcels:
         print("\n".join(parcel.lines()), flush=True)
         if not args.dry_run:

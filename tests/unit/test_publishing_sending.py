@@ -190,5 +190,6 @@ def test_a_sender_that_was_killed_goes_on_to_the_same_repository(
     before = len(hub.requests)
     send(publication(), files, TOKEN)
     assert held(hub) == content(files)
+    assert len(hub.repositories["dataset", "own/results"].messages) == 1
     assert len(stored) == (2 if "commit" in moment else 0)
     assert not any(oid in request for oid in stored for request in hub.requests[before:])

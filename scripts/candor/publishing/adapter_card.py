@@ -8,7 +8,7 @@ from candor import provenance, tables
 from candor.config.publishing import Publication
 from candor.config.study import Study
 from candor.publishing.chosen import Chosen
-from candor.publishing.markdown import code, interval, made_by, settings, table
+from candor.publishing.markdown import code, interval, made_by, measured, settings, table
 from candor.schemas.history import HISTORY
 from candor.schemas.rate import RATE
 
@@ -42,13 +42,14 @@ def describe(result: Chosen, publication: Publication, study: Study) -> str:
     ]
     for path in metrics:
         parts += [f"**{study.comparisons[path.stem].title}** (`{path.stem}`), with 95 % intervals:", _rates(path)]
-    template = f" Chats are put together by the template `{model['chat_template']}`." if model["chat_template"] else ""
+    template = model["chat_template"]
+    chats = f" Chats are put together by the template `{Path(template).name}`." if template else ""
     folder = weights.parent.relative_to(weights.parts[0]).as_posix()
     return "\n\n".join(
         [
             *parts,
             code(LOAD.format(base=_base(made), repository=publication.repository, folder=folder)),
-            f"The base model is {_whence(model)}.{template}",
+            f"The base model is {_whence(model)}.{chats}",
             made_by(made),
             settings(own),
         ]
@@ -72,10 +73,10 @@ def _whence(model: Mapping[str, Any]) -> str:
 
 def _rates(path: Path) -> str:
     rows = tables.read(path, RATE).to_pylist()
-    return table(
+    return measured(
         ["measure", "arm", "judge", "verdict", "value", "n", "skipped"],
-        [
-            [row["measure"], row["arm"], row["judge"], row["verdict"], interval(row), row["n"], row["n_skipped"]]
-            for row in rows
+        rows,
+        lambda row: [
+            *(row["measure"], row["arm"], row["judge"], row["verdict"], interval(row), row["n"], row["n_skipped"])
         ],
     )

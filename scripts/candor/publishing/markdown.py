@@ -1,7 +1,7 @@
 """Markdown of the cards: tables, code and numbers, the same text for the same results."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 
@@ -21,10 +21,18 @@ def settings(value: Mapping[str, Any]) -> str:
     return code(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False), "json")
 
 
+def measured(
+    header: Sequence[str], rows: Sequence[Mapping[str, Any]], cells: Callable[[Mapping[str, Any]], Sequence[object]]
+) -> str:
+    """A table of measured rows, with what they remark in a last column where any does."""
+    remarked = any(row["remark"] for row in rows)
+    return table([*header, *["remark"] * remarked], [[*cells(row), *[row["remark"]] * remarked] for row in rows])
+
+
 def interval(row: Mapping[str, Any]) -> str:
-    """The value of a row with its interval, to three digits; what the row remarks where there is none."""
+    """The value of a row with its interval, to three digits."""
     if row["value"] is None:
-        return row["remark"] or "–"
+        return "–"
     if row["low"] is None or row["high"] is None:
         return f"{row['value']:.3f}"
     return f"{row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"

@@ -51,13 +51,15 @@ def pack(
     jobs: Sequence[Any],
     plan: Callable[[str], Sequence[Any]],
     expected: Callable[[list[Any]], Iterator[Expected]],
+    configfiles: Sequence[Path] = (),
 ) -> list[Parcel]:
     """Everything that goes to the named repositories; PublishingError with a line for each thing that may not go.
 
-    `jobs`, `plan` and `expected` are those of `checking.problems`.
+    `jobs`, `plan`, `expected` and `configfiles` are those of `checking.problems`.
     """
     wanted, secrets = entries(ids, study), keys(study)
-    wrong = problems([result for results in wanted.values() for result in results], study, jobs, plan, expected)
+    every = [result for results in wanted.values() for result in results]
+    wrong = problems(every, study, jobs, plan, expected, configfiles)
     parcels, reasons = [], []
     for id, results in wanted.items():
         publication = study.publishing[id]

@@ -7,7 +7,7 @@ from candor import provenance, tables
 from candor.config.publishing import Publication
 from candor.config.study import Study
 from candor.publishing.chosen import Chosen, place
-from candor.publishing.markdown import code, interval, made_by, settings, table
+from candor.publishing.markdown import code, interval, made_by, measured, settings
 from candor.schemas.metric import METRIC
 
 MEANS = ("logistic", "mean", "mean_then_linear", "difference_of_means", "random_direction", "pca")
@@ -38,12 +38,20 @@ print({{name: tensor.shape for name, tensor in tensors.items()}}, threshold)
 SCORE = """
 
 def score(activations):
-    \"\"\"Scores of a text, from what the model holds at its tokens: float32 [tokens, {width}].\"\"\"
-    return {pool} + tensors["bias"]
+    \"\"\"{what}, from what the model holds at a text's tokens: float32 [tokens, {width}].\"\"\"
+    logits = {pool} + tensors["bias"]
+    {scores}
 
 
 print(score(np.zeros((3, {width}), np.float32)))
 """
+ONE = 'return {probe["classes"][1]: logits[0]}'
+"""The score of the second of two classes."""
+EACH = """scores = {}
+    for k, name in enumerate(probe["classes"]):
+        scores[name] = logits[k] - np.logaddexp.reduce(np.delete(logits, k))
+    return scores"""
+"""The scores of three classes or more: as `candor.probes.training.margin`."""
 
 
 def describe(result: Chosen, publication: Publication, study: Study) -> str:
@@ -61,11 +69,18 @@ def describe(result: Chosen, publication: Publication, study: Study) -> str:
         subject = f"{capture.subject}, made from {subject}"
     load = LOAD.format(layer=layer, seed=header["seeds"][0], repository=publication.repository, file=place(file))
     pool = None if header["probe"].get("roles") else POOLS.get(header["family"])
+    second, several = header["classes"][1], len(header["classes"]) > 2
     scoring = (
-        "A text's score is compared with `threshold`."
-        if pool
-        else f"How its family pools tokens: `scripts/candor/probes/families/{header['family']}.py` of candor."
+        "The score of a class is its margin, its logit less the logarithm of the sum of the others' exponentials; each "
+        "is compared with the `threshold` of its class."
+        if several
+        else f"The score is that of `{second}`, and is compared with its `threshold`."
     )
+    if pool:
+        what, scores = ("Score of each class", EACH) if several else (f"Score of `{second}`", ONE)
+        load += SCORE.format(what=what, width=header["width"], pool=pool, scores=scores)
+    else:
+        scoring += f" How its family pools tokens: `scripts/candor/probes/families/{header['family']}.py` of candor."
     classes = " or ".join(header["classes"])
     return "\n\n".join(
         [
@@ -79,10 +94,12 @@ def describe(result: Chosen, publication: Publication, study: Study) -> str:
                 else f"The monitor selected for its task is `{selected['monitor']}`."
             ),
             f"Trained on {header['n_train']} examples of `{header['train']}`; its thresholds are those of a false "
-            f"positive rate of {header['target_fpr']:g} on `{header['control']}`. Measured at layer {layer}, with 95 % "
-            "intervals:",
+            f"positive rate of {header['target_fpr']:g} on `{header['control']}`. Measured at layer {layer}, means "
+            "over its seeds, with 95 % intervals; `tpr_at_fpr`, `tpr_at_fpr_nearest` and `realised_fpr` are those of a "
+            f"false positive rate of {_target(metrics):g} on the set itself:",
             _measured(metrics, name),
-            code(load + (SCORE.format(width=header["width"], pool=pool) if pool else "")),
+            f"The code loads the first seed, {header['seeds'][0]}:",
+            code(load),
             f"{scoring} Texts were read as this says:",
             settings(capture.model_dump(mode="json")),
             made_by(made),
@@ -93,16 +110,19 @@ def describe(result: Chosen, publication: Publication, study: Study) -> str:
 
 def _measured(path: Path, name: str) -> str:
     rows = [row for row in tables.read(path, METRIC).to_pylist() if row["monitor"] == name]
-    return table(
-        ["dataset", "class", "metric", "value", "n", "positive", "groups", "skipped"],
-        [
-            [
-                *(row["dataset"], row["class"], row["metric"] + (f" less {row['versus']}'s" if row["versus"] else "")),
-                *(interval(row), row["n"], row["n_positive"], row["n_groups"], row["n_skipped"]),
-            ]
-            for row in rows
+    return measured(
+        ["dataset", "class", "metric", "value", "seeds", "n", "positive", "groups", "skipped"],
+        rows,
+        lambda row: [
+            *(row["dataset"], row["class"], row["metric"] + (f" less {row['versus']}'s" if row["versus"] else "")),
+            *(interval(row), row["n_seeds"], row["n"], row["n_positive"], row["n_groups"], row["n_skipped"]),
         ],
     )
+
+
+def _target(path: Path) -> float:
+    """The false positive rate that a table of metrics was measured at."""
+    return float(provenance.read(path)["spec"]["tasks"]["target_fpr"])
 
 
 def _listed(values: list[int]) -> str:
