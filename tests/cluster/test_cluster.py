@@ -126,6 +126,7 @@ rule score_prompted:
         gpu=lambda wildcards: 2 if wildcards.part == "a" else 1,
         gpu_model="a100",
         gpu_turn=1,
+        nodes=1,
     shell:
         "mkdir turn && echo {wildcards.part} >{output} && rmdir turn"
 """

@@ -17,6 +17,8 @@ BLOCKS = 10
 def config(**estimates: Any) -> dict[str, Any]:
     """A study with one dataset of each origin, and one of each kind of work."""
     dataset = {"limit": None, "split": None}
+    capture = {"max_tokens": 1000, "log_probs": False, "sampling": None}
+    rounding = {"part": "raw@test", "limit": 20, "controls": ["rerounded", "random_weights"]}
     return {
         "models": {"small": {"parameters": PARAMETERS, "blocks": BLOCKS}},
         "adapters": {
@@ -45,17 +47,23 @@ def config(**estimates: Any) -> dict[str, Any]:
             "ruled": {},
         },
         "captures": {
-            "means": {"subject": "tuned", "layers": [1], "mean_layers": [4], "max_tokens": 1000, "log_probs": False},
-            "all": {"subject": "small", "layers": "all", "mean_layers": [], "max_tokens": 10, "log_probs": False},
+            "means": {**capture, "subject": "tuned", "layers": [1], "mean_layers": [4]},
+            "all": {**capture, "subject": "small", "layers": "all", "mean_layers": [], "max_tokens": 10},
+            "answers": {**capture, "subject": "small", "layers": [1], "mean_layers": [], "sampling": "brief"},
         },
         "baselines": {
             "prompted": {"subject": "small", "templates": ["a", "b"], "limit": 10},
             "finetuned": {"subject": "small", "lora": None, "limit": None, "epochs": 2, "seeds": [0, 1]},
             "adapted": {"subject": "small", "lora": {}, "limit": 10, "epochs": 2, "seeds": [0]},
         },
-        "tasks": {"task": {"train": "raw@train", "control": "some@test", "evaluation": ["raw@test"]}},
+        "tasks": {
+            "task": {"capture": "means", "train": "raw@train", "control": "some@test", "evaluation": ["raw@test"]},
+            "answered": {"capture": "answers"},
+        },
         "experiments": {
-            "fewer": {"task": "task", "baseline": "adapted", "sizes": [4, 8, 5000], "runs": 3, "limit": 20}
+            "fewer": {"task": "task", "baseline": "adapted", "sizes": [4, 8, 5000], "runs": 3, "limit": 20},
+            "rounded": {**rounding, "task": "task"},
+            "answered": {**rounding, "task": "answered", "controls": []},
         },
         "run": {"shards": {"said": 2}, "estimates": {"examples": {"raw": 200}, "tokens": 100, **estimates}},
     }
@@ -86,6 +94,9 @@ READ = 2 * PARAMETERS
         ("score_finetuned", {"task": "task", "baseline": "finetuned", "part": "raw@test"}, "scores", 10_000, 0),
         # 4, 8, and twice all 100 of them; 20 examples are measured for each of four sizes
         ("run_finetuned_experiment", {"experiment": "fewer"}, "experiments", 3 * (2 * 2 * 21_200 + 4 * 2_000), 0),
+        # five sets of weights, half of the blocks; and two of a fifth, on prompts and responses
+        ("run_quantisation", {"experiment": "rounded"}, "experiments", 5 * 20 * 100 / 2, 0),
+        ("run_quantisation", {"experiment": "answered"}, "experiments", 2 * 20 * 150 / 5, 0),
         ("label", {"judge": "asked", "dataset": "raw"}, "verdicts", 20_000, 1_400),
     ],
 )
@@ -100,6 +111,11 @@ def test_the_work_of_a_job(
     assert work.flops == pytest.approx(flops * scale)
     assert work.decode_flops == pytest.approx(decode_flops * scale)
     assert work.guessed
+
+
+def test_weights_are_loaded_anew_for_each_rounding(tmp_path: Path) -> None:
+    found = [planner(tmp_path).work("run_quantisation", {"experiment": id}) for id in ("rounded", "answered")]
+    assert [work.loads for work in found if work] == [5, 2]
 
 
 @pytest.mark.parametrize(

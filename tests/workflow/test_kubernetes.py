@@ -147,7 +147,7 @@ class TestManifests:
     def test_memory_and_processors_are_the_rules_and_disk_is_nobody_s(self, asked: Cluster) -> None:
         resources = {rule_of(job): container_of(job)["resources"] for job in asked.jobs.values()}
         assert resources["build_dataset"]["limits"] == {"cpu": "1000m", "memory": "4000M"}
-        assert resources["fetch_model"]["requests"] == {"cpu": "1900m", "memory": "4000M"}
+        assert resources["fetch_model"]["requests"] == {"cpu": "950m", "memory": "4000M"}
         assert resources["finetune"]["limits"] == {"cpu": "1000m", "memory": "3001M", "nvidia.com/gpu": "1"}
         assert not [rule for rule, each in resources.items() if "ephemeral-storage" in each["requests"]]
 

@@ -15,4 +15,4 @@ class ModelResources(Section):
         "takes 1, 2, 4 or 8.",
     )
     memory_gb: float | None = Field(None, gt=0, description="Main memory in GB at the first attempt.")
-    hours: float | None = Field(None, gt=0, description="Longest runtime of a job.")
+    hours: float | None = Field(None, gt=0, description="Longest runtime of a job, at the first attempt.")
