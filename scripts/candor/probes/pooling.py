@@ -1,5 +1,6 @@
 """From ragged projections to scores: padding is put in here, for one block of examples at a time, and masked."""
 
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -7,9 +8,12 @@ import torch
 from torch import Tensor
 
 from candor.probes.features import Features
+from candor.probes.texts import Texts
 
 ROWS = 1024
 """Rows that a family with a `score_rows` is given at a time."""
+PADDED_TOGETHER = 16
+"""Examples of about the same length, so that padding stays small."""
 
 
 def projections_of(family: ModuleType, probe: Any) -> int:
@@ -39,6 +43,29 @@ def mean_by_example(values: Tensor, lengths: Tensor) -> Tensor:
     owner = torch.repeat_interleave(lengths)
     total = values.new_zeros(len(lengths), *values.shape[1:]).index_add(0, owner, values)
     return total / lengths.view(-1, *[1] * (values.dim() - 1)).to(values.dtype)
+
+
+def pool_rows(
+    z: Tensor, texts: Texts, family: ModuleType, probe: Any, width: int
+) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """Scores [p, n] of z [projections, p, rows], and the way back from their gradient to that of z.
+
+    By the family's own `pool_rows`, or by autograd through its `pool`, for examples of about the same length at a time.
+    """
+    if hasattr(family, "pool_rows"):
+        found: tuple[Tensor, Callable[[Tensor], Tensor]] = family.pool_rows(z, texts, probe, width)
+        return found
+    z = z.detach().requires_grad_()
+    pooled = []
+    with torch.enable_grad():
+        for rows, lengths in texts.runs(PADDED_TOGETHER):
+            mask = torch.arange(int(lengths.max())) < lengths[:, None]
+            padded = z.new_zeros(*z.shape[:2], mask.numel())
+            padded = padded.index_copy(2, mask.flatten().nonzero().squeeze(1), z[:, :, rows])
+            given = padded.view(*z.shape[:2], *mask.shape).permute(2, 3, 0, 1)
+            pooled.append(family.pool(given, mask, probe, width))
+        scored = torch.cat(pooled).T
+    return scored.detach(), lambda of_scores: torch.autograd.grad(scored, z, of_scores)[0]
 
 
 def scores(features: Features, weight: Tensor, bias: Tensor, family: ModuleType, probe: Any) -> Tensor:

@@ -1,9 +1,13 @@
 """One learned query and one learned value: v·(sum over tokens of alpha a), alpha = softmax(q·a / sqrt(width))."""
 
+from collections.abc import Callable
+
+import torch
 from torch import Tensor
 
 from candor.config.probes import Attention
 from candor.probes.pooling import token_softmax
+from candor.probes.texts import Texts
 
 FEATURES = "tokens"
 PROJECTIONS = 2
@@ -14,3 +18,16 @@ def pool(z: Tensor, mask: Tensor, probe: Attention, width: int) -> Tensor:
     queries = (z[:, :, 1] / width**0.5).masked_fill(~mask[..., None], float("-inf"))
     alpha = token_softmax(queries)
     return (alpha * z[:, :, 0]).sum(1)
+
+
+def pool_rows(z: Tensor, texts: Texts, probe: Attention, width: int) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """`pool`, and its gradient: alpha at each token's value, alpha (value - score) / sqrt(width) at its query."""
+    value, query = z
+    alpha = texts.softmax(query / width**0.5)
+    found = texts.sum(alpha * value)
+
+    def back(of_found: Tensor) -> Tensor:
+        of_value = texts.spread(of_found) * alpha
+        return torch.stack([of_value, of_value * (value - texts.spread(found)) / width**0.5])
+
+    return found, back

@@ -6,11 +6,15 @@ from the search for architectures of Kramár et al., Building Production-Ready P
 `gated_bipolar` is nearer to what it found.
 """
 
+from collections.abc import Callable
+
+import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from candor.config.probes import GatedAttention
 from candor.probes.pooling import token_softmax
+from candor.probes.texts import Texts
 
 FEATURES = "tokens"
 PROJECTIONS = 3
@@ -23,3 +27,19 @@ def pool(z: Tensor, mask: Tensor, probe: GatedAttention, width: int) -> Tensor:
     opened = logsigmoid(gate - (gate.sum(1) / real.sum(1))[:, None])
     alpha = token_softmax((query / width**0.5 + opened).masked_fill(~real, float("-inf")))
     return (alpha * value).sum(1)
+
+
+def pool_rows(z: Tensor, texts: Texts, probe: GatedAttention, width: int) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """`pool`, and its gradient: alpha at each token's value, and of its logit, from there to query and gate."""
+    value, query, gate = z
+    level = gate - texts.spread(texts.mean(gate))
+    alpha = texts.softmax(query / width**0.5 + logsigmoid(level))
+    found = texts.sum(alpha * value)
+
+    def back(of_found: Tensor) -> Tensor:
+        of_value = texts.spread(of_found) * alpha
+        of_logit = of_value * (value - texts.spread(found))
+        of_level = of_logit * (-level).sigmoid()
+        return torch.stack([of_value, of_logit / width**0.5, of_level - texts.spread(texts.mean(of_level))])
+
+    return found, back

@@ -6,13 +6,19 @@ al., Building Production-Ready Probes For Gemini (arXiv 2601.11516), section 3.2
 itself; windows of 10 tokens as there.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
+from torch.nn.functional import avg_pool1d
 
 from candor.config.probes import RollingAttention
+from candor.probes.texts import Texts
 
 FEATURES = "tokens"
 PROJECTIONS = 2
+LOWEST_LOGIT = -700.0
+"""Below a text's largest: its power is still a number in double precision."""
 
 
 def pool(z: Tensor, mask: Tensor, probe: RollingAttention, width: int) -> Tensor:
@@ -26,3 +32,30 @@ def pool(z: Tensor, mask: Tensor, probe: RollingAttention, width: int) -> Tensor
     # a window that does not count keeps its numbers, since a softmax over nothing has no gradient
     alpha = query.masked_fill((~real & whole[..., None])[:, :, None], float("-inf")).softmax(3)
     return (alpha * value).sum(3).masked_fill(~whole[..., None], float("-inf")).amax(1)
+
+
+def pool_rows(z: Tensor, texts: Texts, probe: RollingAttention, width: int) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """`pool`, and its gradient, which is nothing outside the window that won."""
+    value, query = z
+    size = min(probe.window, z.shape[2])
+    # which window wins, from sums that windows share; their largest power is 1 in each text, in double precision
+    powers = (query - texts.spread(texts.amax(query))).double().clamp_(min=LOWEST_LOGIT).exp_()
+    means = avg_pool1d(powers * value, size, 1) / avg_pool1d(powers, size, 1)
+    of_windows = torch.nn.functional.pad(means, (0, size - 1)).masked_fill(~texts.starts_of_windows(size), -torch.inf)
+    first = texts.argmax(of_windows)
+    # its score, from its own tokens
+    places = (first[..., None] + torch.arange(size)).clamp_(max=z.shape[2] - 1).flatten(1)
+    inside = torch.arange(size) < texts.lengths[:, None]
+    values, queries = (each.gather(1, places).view(*first.shape, size) for each in (value, query))
+    alpha = queries.masked_fill(~inside, -torch.inf).softmax(2)
+    found = (alpha * values).sum(2)
+
+    def back(of_found: Tensor) -> Tensor:
+        of_value = of_found[..., None] * alpha
+        of_query = of_value * (values - found[..., None])
+        of_z = torch.zeros_like(z)
+        for each, of_window in zip(of_z, (of_value, of_query), strict=True):
+            each.scatter_add_(1, places, of_window.flatten(1))
+        return of_z
+
+    return found, back

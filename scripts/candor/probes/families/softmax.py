@@ -1,9 +1,12 @@
 """Token scores weighted by their own softmax."""
 
+from collections.abc import Callable
+
 from torch import Tensor
 
 from candor.config.probes import Softmax
 from candor.probes.pooling import token_softmax
+from candor.probes.texts import Texts
 
 FEATURES = "tokens"
 PROJECTIONS = 1
@@ -14,3 +17,16 @@ def pool(z: Tensor, mask: Tensor, probe: Softmax, width: int) -> Tensor:
     scores = z[:, :, 0]
     weights = token_softmax((scores / probe.temperature).masked_fill(~mask[..., None], float("-inf")))
     return (weights * scores).sum(1)
+
+
+def pool_rows(z: Tensor, texts: Texts, probe: Softmax, width: int) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """`pool`, and its gradient: alpha (1 + (z - score) / temperature) at each token."""
+    scores = z[0]
+    alpha = texts.softmax(scores / probe.temperature)
+    found = texts.sum(alpha * scores)
+
+    def back(of_found: Tensor) -> Tensor:
+        off = (scores - texts.spread(found)) / probe.temperature
+        return (texts.spread(of_found) * alpha * (1 + off))[None]
+
+    return found, back
