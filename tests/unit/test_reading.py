@@ -94,10 +94,45 @@ def test_in_bfloat16_an_offset_of_the_features_costs_no_precision(name: str) -> 
 
 @pytest.mark.usefixtures("in_bfloat16")
 @pytest.mark.parametrize("name", BY_ONE_ROW)
-def test_families_of_one_row_are_read_in_float32(name: str) -> None:
+def test_a_row_that_was_found_in_bfloat16_is_scored_as_it_was_given(name: str) -> None:
     features, weight, order = ragged(100.0), weight_of(name), torch.arange(40)
-    of_all, _ = expected(name, features, weight, order, torch.ones(40, 3))
-    torch.testing.assert_close(read(name, features, order, weight, 0, 40).scores, of_all, rtol=1e-5, atol=1e-3)
+    of_scores = torch.randn(40, 3, generator=torch.Generator().manual_seed(3))
+    found = read(name, features, order, weight, 0, 40)
+    of_all, gradient = expected(name, features, weight, order, of_scores)
+    torch.testing.assert_close(found.scores, of_all, rtol=1e-5, atol=1e-3)
+    cosine = torch.nn.functional.cosine_similarity(found.back(of_scores).flatten(), gradient.flatten(), dim=0)
+    assert cosine > 0.999  # of rows that are nearly equal another one may win
+
+
+@pytest.mark.usefixtures("in_bfloat16")
+def test_of_rows_that_are_equal_in_bfloat16_the_score_and_its_gradient_are_one_row_s() -> None:
+    # each example's rows differ in the tenth bit: which is the largest cannot be told, what its score is can
+    base = torch.randn(8, 1, WIDTH, generator=torch.Generator().manual_seed(0))
+    rows = base * (1 + 2.0**-10 * torch.arange(4).view(1, 4, 1))
+    features, weight = Features(rows.flatten(0, 1), torch.full((8,), 4)), weight_of("max")
+    found = reader_of("max", features, torch.arange(8)).read(0, 8, weight)
+    of_rows = rows @ weight[0].T
+    chosen = (of_rows - found.scores[:, None]).abs().argmin(1)
+    torch.testing.assert_close(found.scores, of_rows.gather(1, chosen[:, None]).squeeze(1), rtol=1e-6, atol=1e-6)
+    at = rows[torch.arange(8)[:, None], chosen]
+    torch.testing.assert_close(found.back(torch.ones(8, 3))[0], at.sum(0), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("window", [3, 40])
+@pytest.mark.parametrize("scale", [1.0, 300.0])
+def test_rolling_attention_finds_its_window_whatever_its_length_and_the_size_of_its_logits(
+    window: int, scale: float
+) -> None:
+    family, probe = family_of("rolling_attention")
+    probe = probe.model_copy(update={"window": window})
+    features, weight = ragged(), weight_of("rolling_attention") * torch.tensor([1.0, scale])[:, None, None]
+    order, of_scores = torch.arange(40), torch.randn(40, 3, generator=torch.Generator().manual_seed(3))
+    found = reader(features, order, features.x.mean(0), family, probe, 1).read(0, 40, weight)
+    given = weight.clone().requires_grad_()
+    of_all = scores(features, given.transpose(1, 2), torch.zeros(3), family, probe)
+    [gradient] = torch.autograd.grad(of_all, given, of_scores)
+    torch.testing.assert_close(found.scores, of_all.detach(), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(found.back(of_scores), gradient, rtol=1e-2, atol=2e-3 * float(gradient.abs().max()))
 
 
 @pytest.mark.usefixtures("in_bfloat16")

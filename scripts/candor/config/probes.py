@@ -62,8 +62,9 @@ class Trained(OnLayers):
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         "auto",
         description=(
-            "What a family that weighs every token multiplies a large layer in while it trains, with float32 weights; "
-            "auto: bfloat16 where the CPU is fast at it. Scores are always computed in float32."
+            "What a family that reads every token multiplies a large layer in while it trains, with float32 weights: "
+            "all products of one that weighs tokens, and the search for the largest of one that takes it. auto: "
+            "bfloat16 where the CPU is fast at it. Scores are always computed in float32."
         ),
     )
 

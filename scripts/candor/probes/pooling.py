@@ -1,6 +1,5 @@
 """From ragged projections to scores: padding is put in here, for one block of examples at a time, and masked."""
 
-from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -8,7 +7,7 @@ import torch
 from torch import Tensor
 
 from candor.probes.features import Features
-from candor.probes.texts import Texts
+from candor.probes.texts import Texts, WithGradient
 
 ROWS = 1024
 """Rows that a family with a `score_rows` is given at a time."""
@@ -27,11 +26,6 @@ def scoring_of(family: ModuleType, probe: Any) -> int:
     return int(family.scoring(probe)) if hasattr(family, "scoring") else 1
 
 
-def token_softmax(z: Tensor) -> Tensor:
-    """Softmax over the tokens of z [n, t, p]; in training, t is the axis whose neighbours lie side by side."""
-    return z.permute(2, 0, 1).softmax(2).permute(1, 2, 0)
-
-
 def mean_rows(features: Features) -> Features:
     """One row for each example: the mean of its rows."""
     parts = features.x.split(features.lengths.tolist())
@@ -45,15 +39,13 @@ def mean_by_example(values: Tensor, lengths: Tensor) -> Tensor:
     return total / lengths.view(-1, *[1] * (values.dim() - 1)).to(values.dtype)
 
 
-def pool_rows(
-    z: Tensor, texts: Texts, family: ModuleType, probe: Any, width: int
-) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+def pool_rows(z: Tensor, texts: Texts, family: ModuleType, probe: Any, width: int) -> WithGradient:
     """Scores [p, n] of z [projections, p, rows], and the way back from their gradient to that of z.
 
     By the family's own `pool_rows`, or by autograd through its `pool`, for examples of about the same length at a time.
     """
     if hasattr(family, "pool_rows"):
-        found: tuple[Tensor, Callable[[Tensor], Tensor]] = family.pool_rows(z, texts, probe, width)
+        found: WithGradient = family.pool_rows(z, texts, probe, width)
         return found
     z = z.detach().requires_grad_()
     pooled = []

@@ -1,10 +1,13 @@
 """Examples whose rows lie end to end, and what is computed over each one's rows without padding."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
 from torch import Tensor
+
+WithGradient = tuple[Tensor, Callable[[Tensor], Tensor]]
+"""Scores, and the function from their gradient to that of what they were made of."""
 
 
 class Texts:

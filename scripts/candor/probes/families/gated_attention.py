@@ -6,15 +6,12 @@ from the search for architectures of Kramár et al., Building Production-Ready P
 `gated_bipolar` is nearer to what it found.
 """
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from candor.config.probes import GatedAttention
-from candor.probes.pooling import token_softmax
-from candor.probes.texts import Texts
+from candor.probes.texts import Texts, WithGradient
 
 FEATURES = "tokens"
 PROJECTIONS = 3
@@ -25,11 +22,11 @@ def pool(z: Tensor, mask: Tensor, probe: GatedAttention, width: int) -> Tensor:
     real = mask[..., None]
     value, query, gate = (z[:, :, k].masked_fill(~real, 0.0) for k in range(3))
     opened = logsigmoid(gate - (gate.sum(1) / real.sum(1))[:, None])
-    alpha = token_softmax((query / width**0.5 + opened).masked_fill(~real, float("-inf")))
+    alpha = (query / width**0.5 + opened).masked_fill(~real, float("-inf")).softmax(1)
     return (alpha * value).sum(1)
 
 
-def pool_rows(z: Tensor, texts: Texts, probe: GatedAttention, width: int) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+def pool_rows(z: Tensor, texts: Texts, probe: GatedAttention, width: int) -> WithGradient:
     """`pool`, and its gradient: alpha at each token's value, and of its logit, from there to query and gate."""
     value, query, gate = z
     level = gate - texts.spread(texts.mean(gate))

@@ -6,19 +6,14 @@ al., Building Production-Ready Probes For Gemini (arXiv 2601.11516), section 3.2
 itself; windows of 10 tokens as there.
 """
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool1d
 
 from candor.config.probes import RollingAttention
-from candor.probes.texts import Texts
+from candor.probes.texts import Texts, WithGradient
 
 FEATURES = "tokens"
 PROJECTIONS = 2
-LOWEST_LOGIT = -700.0
-"""Below a text's largest: its power is still a number in double precision."""
 
 
 def pool(z: Tensor, mask: Tensor, probe: RollingAttention, width: int) -> Tensor:
@@ -34,19 +29,18 @@ def pool(z: Tensor, mask: Tensor, probe: RollingAttention, width: int) -> Tensor
     return (alpha * value).sum(3).masked_fill(~whole[..., None], float("-inf")).amax(1)
 
 
-def pool_rows(z: Tensor, texts: Texts, probe: RollingAttention, width: int) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+def pool_rows(z: Tensor, texts: Texts, probe: RollingAttention, width: int) -> WithGradient:
     """`pool`, and its gradient, which is nothing outside the window that won."""
-    value, query = z
     size = min(probe.window, z.shape[2])
-    # which window wins, from sums that windows share; their largest power is 1 in each text, in double precision
-    powers = (query - texts.spread(texts.amax(query))).double().clamp_(min=LOWEST_LOGIT).exp_()
-    means = avg_pool1d(powers * value, size, 1) / avg_pool1d(powers, size, 1)
-    of_windows = torch.nn.functional.pad(means, (0, size - 1)).masked_fill(~texts.starts_of_windows(size), -torch.inf)
+    # windows from every row on, their tokens along the first axis, along which sums are fast
+    windows = torch.stack([z[:, :, j : z.shape[2] - size + 1 + j] for j in range(size)])
+    pooled = (windows[:, 1].softmax(0) * windows[:, 0]).sum(0)
+    of_windows = torch.nn.functional.pad(pooled, (0, size - 1)).masked_fill(~texts.starts_of_windows(size), -torch.inf)
     first = texts.argmax(of_windows)
-    # its score, from its own tokens
+    # the score of the one that wins, from its own tokens; a text shorter than a window has one of its length
     places = (first[..., None] + torch.arange(size)).clamp_(max=z.shape[2] - 1).flatten(1)
     inside = torch.arange(size) < texts.lengths[:, None]
-    values, queries = (each.gather(1, places).view(*first.shape, size) for each in (value, query))
+    values, queries = (each.gather(1, places).view(*first.shape, size) for each in z)
     alpha = queries.masked_fill(~inside, -torch.inf).softmax(2)
     found = (alpha * values).sum(2)
 
