@@ -13,7 +13,8 @@ PROJECTIONS = 2
 def pool(z: Tensor, mask: Tensor, probe: Attention, width: int) -> Tensor:
     """Sum over real tokens of softmax(q·a / sqrt(width)) v·a, [n, p]; z holds v·a and q·a, in this order."""
     queries = (z[:, :, 1] / width**0.5).masked_fill(~mask[..., None], float("-inf"))
-    return (queries.softmax(1) * z[:, :, 0]).sum(1)
+    alpha: Tensor = queries.softmax(1)
+    return (alpha * z[:, :, 0]).sum(1)
 
 
 def pool_rows(z: Tensor, texts: Texts, probe: Attention, width: int) -> WithGradient:

@@ -22,7 +22,7 @@ def pool(z: Tensor, mask: Tensor, probe: GatedAttention, width: int) -> Tensor:
     real = mask[..., None]
     value, query, gate = (z[:, :, k].masked_fill(~real, 0.0) for k in range(3))
     opened = logsigmoid(gate - (gate.sum(1) / real.sum(1))[:, None])
-    alpha = (query / width**0.5 + opened).masked_fill(~real, float("-inf")).softmax(1)
+    alpha: Tensor = (query / width**0.5 + opened).masked_fill(~real, float("-inf")).softmax(1)
     return (alpha * value).sum(1)
 
 

@@ -29,8 +29,21 @@ def candidates(features: Features, probe: RollingMeanMax) -> Features:
     windows = (features.lengths - probe.window).clamp(min=0) + 1
     x = features.x.new_empty(int(windows.sum()), features.x.shape[1])
     for part, found in zip(features.x.split(features.lengths.tolist()), x.split(windows.tolist()), strict=True):
-        center, size = part.mean(0), min(probe.window, len(part))
-        # running sums of what is left without the mean, which stay small
-        sums = torch.nn.functional.pad((part - center).cumsum(0), (0, 0, 1, 0))
-        torch.sub(sums[size:], sums[:-size], out=found).div_(size).add_(center)
+        size = min(probe.window, len(part))
+        torch.div(_window_sums(part, size), size, out=found)
     return Features(x, windows)
+
+
+def _window_sums(x: Tensor, size: int) -> Tensor:
+    """Sums [rows - size + 1, width] of every `size` rows in a row, of sums of 1, 2, 4, … rows that lie side by side."""
+    sums, power, parts, done = x, 1, [], 0
+    while done < size:
+        if size & power:
+            parts.append(sums[done : len(x) - size + 1 + done])
+            done += power
+        if done < size:
+            sums, power = sums[:-power] + sums[power:], power * 2
+    total = parts[0].clone()
+    for part in parts[1:]:
+        total += part
+    return total
