@@ -20,7 +20,6 @@ class Texts:
         self.lengths = lengths
         self._owner = torch.repeat_interleave(lengths)
         self._starts = (lengths.cumsum(0) - lengths).numpy()
-        self._numbers = np.arange(len(self._owner), dtype=np.int32)
 
     def sum(self, values: Tensor) -> Tensor:
         """Sums [..., n] over each example's rows of values [..., rows]."""
@@ -57,7 +56,7 @@ class Texts:
     def starts_of_windows(self, window: int) -> Tensor:
         """bool [rows]: where a window of so many rows of one example starts; of a shorter example, at its first row."""
         ends = self.lengths.cumsum(0)
-        starts = torch.from_numpy(self._numbers) + window <= self.spread(ends)
+        starts = torch.arange(len(self._owner)) + window <= self.spread(ends)
         starts[torch.from_numpy(self._starts)] = True
         return starts
 
