@@ -56,7 +56,13 @@ class Trained(OnLayers):
     learning_rate: float = Field(5e-3, gt=0, description="AdamW's step size at the start.")
     final_learning_rate: float = Field(1e-4, gt=0, description="Step size at the end of the cosine.")
     weight_decay: float = Field(1e-3, ge=0, description="AdamW's decoupled weight decay.")
-    batch_size: PositiveInt = Field(64, description="Examples per step (the paper: 16 x 4 accumulated).")
+    batch_size: PositiveInt = Field(
+        64,
+        description=(
+            "Examples per step (the paper: 16 x 4 accumulated), also those that a seed watches or a fold leaves out, "
+            "which carry no loss for it."
+        ),
+    )
     clip: float = Field(1.0, gt=0, description="Largest norm of a probe's gradient.")
     held_out: float = Field(0.15, gt=0, lt=1, description="Share of training groups that early stopping watches.")
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
