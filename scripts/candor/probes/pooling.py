@@ -1,4 +1,4 @@
-"""From ragged projections to scores: padding is put in here, for one block of examples at a time, and masked."""
+"""From ragged projections to scores: by a family's own way through the rows, or padded here, in blocks, and masked."""
 
 from types import ModuleType
 from typing import Any

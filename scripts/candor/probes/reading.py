@@ -1,13 +1,14 @@
 """How training reads a layer's rows: scores of blocks of examples, and the way back from scores to weights.
 
 Every step reads many activations and does little with them. So they are copied once, in the order in which training
-takes them, and in bfloat16 where this machine multiplies it fast and the rows are more than its caches hold. What is
-done with their projections is kept small. Weights, pooling and AdamW are in float32.
+takes them, and the first two kinds of reader do so in bfloat16 where this machine multiplies it fast and the rows are
+more than its caches hold. What is done with their projections is kept small. Weights, pooling and AdamW are in float32.
 
-- `Pooled` serves every family: projections, then their pooling and its gradient.
+- `Pooled` serves every family with a `pool`: projections, then their pooling and its gradient.
 - `Largest` serves families with `candidates`, whose score is the largest projection among these rows: the copy tells
   which row that is, and only that row, as it was given, makes the score and has a gradient.
 - `Single` serves families with one candidate for each example.
+- `TokenRows` gives a network every row.
 """
 
 from collections.abc import Callable
@@ -80,7 +81,7 @@ class Pooled:
         def back(of_scores: Tensor) -> Tensor:
             x = self.rows.block(start, stop)
             of_z = way(of_scores.T.contiguous()).flatten(0, 1)
-            # with the rows of gradients side by side, a tenth faster in bfloat16
+            # laid out as [rows, k * q]: a tenth faster in bfloat16
             of_z = of_z.new_empty(of_z.shape[::-1], dtype=x.dtype).copy_(of_z.T)
             found = (of_z.T @ x).to(weight.dtype).view_as(weight)
             found[: self.scoring] += of_scores.sum(0)[:, None] * shift

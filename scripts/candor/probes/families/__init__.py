@@ -9,10 +9,9 @@ Every family's score is a pooling of per-token projections w·a, plus a bias, so
   each row), the probe's config and the width of the activations; returns scores [n, p], without the bias. The last
   axis holds independent problems (seeds, folds, classes). A shift of the first projection shifts the score by as much,
   and a shift of another one does nothing; `scoring(probe)` where more than the first carry a score.
-- `pool_rows(z, texts, probe, width)`, in families that have the gradient of `pool` in closed form: for
-  training, the same of rows that lie end to end. z [PROJECTIONS, p, rows]; `texts` says whose they are
-  (probes/texts.py); returns scores [p, n] and the function from their gradient [p, n] to that of z. Without it training
-  pads and uses autograd.
+- `pool_rows(z, texts, probe, width)`, in families that have the gradient of `pool` in closed form: for training, the
+  same of rows that lie end to end. z [PROJECTIONS, p, rows]; `texts` says whose they are (probes/texts.py); returns
+  scores [p, n] and the function from their gradient [p, n] to that of z. Without it training pads and uses autograd.
 - `candidates(features, probe)`, in families whose score is the largest projection among an example's rows, summed over
   its projections: these rows, ragged like the features. Training then need not read the others (probes/reading.py).
 - `fit(features, labels, classes, probe)`, in families with a fit of their own: weights [width, c] and biases [c] from
