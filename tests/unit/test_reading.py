@@ -101,8 +101,8 @@ def test_in_bfloat16_an_offset_of_the_features_costs_no_precision(name: str) -> 
 
 
 @pytest.mark.usefixtures("in_bfloat16")
-@pytest.mark.parametrize("name", ["max", "rolling_mean_max", "multimax"])
-def test_a_row_that_was_found_in_bfloat16_is_scored_as_it_was_given(name: str) -> None:
+@pytest.mark.parametrize("name", BY_ONE_ROW)
+def test_families_of_one_row_are_scored_by_it_as_it_was_given(name: str) -> None:
     features, weight, order = ragged(100.0), weight_of(name), torch.arange(40)
     of_scores = torch.randn(40, 3, generator=torch.Generator().manual_seed(3))
     of_scores -= of_scores.mean(0)  # so that the rows' offset is not most of the gradient
